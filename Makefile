@@ -1,0 +1,57 @@
+# The course's commands. `make help` lists them.
+
+SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
+RUN := .venv/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+STYLED := vae_tf tests scripts data
+
+# TensorFlow's own notes would land in the outputs of the notebooks.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+# What other Python installations put there does not belong to .venv.
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help course lab notebooks test test-colab stamp clean
+
+help:  ## lists these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
+		awk -F '\t' '{ printf "make %-11s %s\n", $$1, $$2 }'
+
+course: .venv/installed  ## runs every notebook into build/ and prints its headline figures
+	@$(RUN) scripts/course.py $(NOTEBOOKS)
+
+lab: .venv/installed  ## opens JupyterLab on the notebooks
+	@$(RUN) -m jupyterlab --notebook-dir notebooks
+
+notebooks: .venv/installed  ## runs every notebook in place and refreshes its outputs
+	@$(RUN) scripts/course.py --in-place $(NOTEBOOKS)
+
+test: .venv/installed  ## lints, and runs the tests and the notebooks
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check $(wildcard $(STYLED:%=%/*.py))
+	@$(RUN) -m pytest --verbose tests
+	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --nbval-lax notebooks)
+
+test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
+	@$(RUN) scripts/colab.py $(NOTEBOOK)
+
+stamp: .venv/installed  ## writes the GitHub address into badges and set-up cells (REPOSITORY=owner/name)
+	@$(RUN) scripts/stamp.py $(REPOSITORY)
+
+clean:  ## removes what these commands have made, .venv included
+	@rm -rf .venv build dist .pytest_cache .ruff_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c '$(SUITABLE)' 2>/dev/null || { \
+		echo 'Expected Python 3.11, 3.12 or 3.13 with its venv module (on Debian: python3-venv);' \
+			'PYTHON=/path/to/python chooses one. Received: $(or $(PYTHON),none that runs).' >&2; exit 1; }
+	@echo "1 of 3: making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+	@echo "2 of 3: installing TensorFlow, Keras and what they need (about a minute, 700 MB)"
+	@$(PIP) --editable .
+	@echo "3 of 3: installing JupyterLab, pytest and what they need"
+	@$(PIP) --editable '.[course,test]'
+	@touch $@

@@ -1,0 +1,23 @@
+# Set-up, the same in every notebook. Where vae_tf can be imported already, it installs nothing.
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+REPOSITORY = ""  # "owner/name" on GitHub; `make stamp` writes it
+if find_spec("vae_tf") is None:
+    wheels = [str(path) for path in Path.cwd().glob("vae_tf-*.whl")]
+    above = [str(path) for path in Path.cwd().parents if (path / "vae_tf/__init__.py").exists()]
+    assert wheels or above or REPOSITORY, "Expected REPOSITORY = 'owner/name'. Received ''."
+    sys.path += above[:1]
+    if wheels or not above:  # without dependencies, so that nothing preloaded changes
+        source = wheels[0] if wheels else f"https://github.com/{REPOSITORY}/archive/main.zip"
+        subprocess.check_call([sys.executable, "-m", "pip", "install", "-qq", "--no-deps", source])
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+stderr = os.dup(2)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow greets before it reads that level
+import vae_tf as vt
+
+os.dup2(stderr, 2)
+print(vt.about())

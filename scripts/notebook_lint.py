@@ -1,0 +1,244 @@
+"""The house rules of the notebooks, as code.
+
+A rule is a function of a notebook that yields one sentence for every breach. `lint` applies them
+all to one notebook, `lint_together` applies the rules that need to see every notebook at once.
+"""
+
+import ast
+import re
+import sys
+
+import nbformat
+from solutions import PARTS, solution_source, tagged, text, verdicts
+from stamp import ROOT, notebooks, set_up_source
+
+TAGS = {"set-up", *PARTS, "nbval-check-output"}
+CLOSING = ["Summary", "Recall", "References"]
+LINES = 20  # of code in a cell
+BYTES = 500_000  # of a notebook
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\w|\bC:\\")
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$", flags=re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
+RULES = []
+
+
+def rule(function):
+    """Adds a function to the house rules."""
+    RULES.append(function)
+    return function
+
+
+def lint(notebook):
+    """Every breach in one notebook, as sentences that begin with the name of the rule."""
+    return [f"{check.__name__}: {breach}" for check in RULES for breach in check(notebook)]
+
+
+def code_cells(notebook):
+    """The code cells that hold code, with their positions in the notebook from 1."""
+    cells = enumerate(notebook.cells, start=1)
+    return [(n, cell) for n, cell in cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def outputs(notebook):
+    """All outputs, with the positions of their cells."""
+    return [(n, output) for n, cell in code_cells(notebook) for output in cell.outputs]
+
+
+def headings(notebook):
+    """(level, title) of each heading, in order."""
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    found = HEADING.findall(FENCED.sub("", "\n".join(prose)))
+    return [(len(marks), title) for marks, title in found]
+
+
+def definitions(source):
+    """The names of the functions and classes at the top level of some Python code."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in ast.parse(source).body if isinstance(node, kinds)}
+
+
+def _python(cell):
+    """The code of a cell without IPython's magic lines."""
+    lines = cell.source.splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!", "?")))
+
+
+@rule
+def outputs_are_committed(notebook):
+    """A reader on a web page sees what the code does."""
+    if not outputs(notebook):
+        yield "Expected outputs. Received none: run `make notebooks`."
+
+
+@rule
+def cells_ran_once_in_order(notebook):
+    """Run All on a fresh kernel, and nothing else."""
+    counts = [cell.execution_count for _, cell in code_cells(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"Expected execution counts 1 to {len(counts)}. Received {counts}."
+
+
+@rule
+def nothing_raised(notebook):
+    """No cell ends in an error."""
+    for n, output in outputs(notebook):
+        if output.output_type == "error":
+            yield f"Expected no error. Received {output.ename} in cell {n}."
+
+
+@rule
+def nothing_on_stderr(notebook):
+    """No warnings on the page."""
+    for n, output in outputs(notebook):
+        if output.get("name") == "stderr":
+            yield f"Expected no stderr. Received {output.text[:60]!r} in cell {n}."
+
+
+@rule
+def no_trace_of_a_machine(notebook):
+    """No absolute path and no address in memory, in what is written or in what is shown."""
+    for n, cell in enumerate(notebook.cells, start=1):
+        shown = text(cell) if cell.cell_type == "code" else ""
+        for found in [*MACHINE_PATH.findall(cell.source + shown), *ADDRESS.findall(shown)]:
+            yield f"Expected nothing that differs between machines. Received {found!r} in cell {n}."
+
+
+@rule
+def small(notebook):
+    """A notebook loads at once."""
+    size = len(nbformat.v4.writes(notebook).encode())
+    if size >= BYTES:
+        yield f"Expected less than {BYTES:,} bytes. Received {size:,}."
+
+
+@rule
+def headings_descend_in_steps(notebook):
+    """One title, and no level is skipped."""
+    levels = [level for level, _ in headings(notebook)]
+    if levels.count(1) != 1:
+        yield f"Expected one heading of level 1. Received {levels.count(1)}."
+    for above, below in zip(levels, levels[1:], strict=False):
+        if below > above + 1:
+            yield f"Expected a heading of level {above + 1} or less. Received {below}."
+
+
+@rule
+def opens_with_title_section_and_badge(notebook):
+    """The first cell says what this is, which section it follows, and where to run it."""
+    first = notebook.cells[0].source if notebook.cells else ""
+    wanted = {"# ": "a title", "Section": "its section", "Open in Colab]": "the Colab badge"}
+    for mark, meaning in wanted.items():
+        if mark.lower() not in first.lower():
+            yield f"Expected {meaning} ({mark!r}) in the first cell. Received {first[:60]!r}."
+
+
+@rule
+def one_set_up_cell_from_the_template(notebook):
+    """The same set-up cell everywhere, before any other code."""
+    found = tagged(notebook, "set-up")
+    first = [cell for _, cell in code_cells(notebook)][:1]
+    if len(found) != 1 or found != first:
+        yield f"Expected the tag set-up on the first code cell only. Received {len(found)} tags."
+    elif found[0].source != set_up_source():
+        yield "Expected the code of notebooks/_setup_cell.py. Received other: run `make stamp`."
+
+
+@rule
+def cells_are_short(notebook):
+    """A code cell is read at a glance."""
+    for n, cell in code_cells(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        code = [line for line in lines if not line.lstrip().startswith("#")]
+        if len(code) > LINES:
+            yield f"Expected at most {LINES} lines of code. Received {len(code)} in cell {n}."
+
+
+@rule
+def shows_a_figure(notebook):
+    """A picture at least."""
+    if not any("image/png" in output.get("data", {}) for _, output in outputs(notebook)):
+        yield "Expected a figure (image/png). Received none."
+
+
+@rule
+def ends_with_summary_recall_references(notebook):
+    """The last three sections are the same everywhere."""
+    titles = [title for level, title in headings(notebook) if level == 2][-3:]
+    if titles != CLOSING:
+        yield f"Expected the last sections {CLOSING}. Received {titles}."
+
+
+@rule
+def cells_have_ids(notebook):
+    """An id keeps a cell the same cell when others move."""
+    ids = [cell.get("id") for cell in notebook.cells]
+    if None in ids or len({*ids}) != len(ids):
+        yield "Expected a different id in each cell. Received a missing or a repeated one."
+
+
+@rule
+def tags_are_known(notebook):
+    """A misspelt tag would silently do nothing."""
+    for n, cell in enumerate(notebook.cells, start=1):
+        for tag in sorted({*cell.metadata.get("tags", [])} - TAGS):
+            yield f"Expected tags among {sorted(TAGS)}. Received {tag!r} in cell {n}."
+
+
+@rule
+def exercises_have_four_parts(notebook):
+    """Exercise, stub, check, solution, in this order."""
+    cells = tagged(notebook, *PARTS)
+    parts = [part for cell in cells for part in PARTS if part in cell.metadata.tags]
+    if parts != [*PARTS] * (len(parts) // 4):
+        yield f"Expected {PARTS}, again and again. Received {parts}."
+    for cell in tagged(notebook, "check"):
+        if "checks.check(" not in cell.source:
+            yield f"Expected a call of vt.checks.check. Received {cell.source[:60]!r}."
+
+
+@rule
+def exercises_are_left_to_the_reader(notebook):
+    """Committed, an exercise is not attempted, and its solution can be read."""
+    for verdict in verdicts(notebook):
+        if "not attempted" not in verdict:
+            yield f"Expected 'not attempted'. Received {verdict[:60]!r}."
+    for cell in tagged(notebook, "solution"):
+        try:
+            solution_source(cell)
+        except ValueError as error:
+            yield str(error)
+
+
+def public_names(package=ROOT / "vae_tf"):
+    """The functions and classes that the package offers, read from its source."""
+    found = set()
+    for path in package.glob("*.py"):
+        found |= definitions(path.read_text(encoding="utf-8"))
+    return {name for name in found if not name.startswith("_")}
+
+
+def lint_together(collection, public=None):
+    """Breaches between notebooks ({name: notebook}): what two need belongs to the package."""
+    owners = dict.fromkeys(public_names() if public is None else public, "vae_tf")
+    breaches = []
+    for name, notebook in collection.items():
+        found = set().union(*(definitions(_python(cell)) for _, cell in code_cells(notebook)))
+        for known in sorted(found & owners.keys()):
+            places = f"{owners[known]}, {name}"
+            breaches.append(f"Expected {known} to be defined once. Received {places}.")
+        owners |= dict.fromkeys(found, name)
+    return breaches
+
+
+def main():
+    """Lints every notebook; the exit status says whether all is well."""
+    collection = {path.stem: nbformat.read(path, as_version=4) for path in notebooks()}
+    found = [f"{name}: {breach}" for name, book in collection.items() for breach in lint(book)]
+    found += lint_together(collection)
+    print("\n".join(found) or f"{len(collection)} notebooks keep the house rules")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

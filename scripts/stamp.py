@@ -1,0 +1,99 @@
+"""Writes the repository's address and the set-up cell wherever they stand (`make stamp`).
+
+The address is `[tool.vae-tf] repository` in pyproject.toml. From there it goes into the set-up cell
+and the Colab badge of every notebook, and into the badges of README.md. Outputs stay as they are.
+"""
+
+import argparse
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+ADDRESS = re.compile(r"[\w.-]+/[\w.-]+")
+BADGE = re.compile(r"(Open in Colab\](?:\([^)\s]*\)\])?)\((?:[^)\s]*/)?([\w.-]+\.ipynb)\)")
+ENTRY = re.compile(r'^repository = "[^"]*"', flags=re.MULTILINE)
+CONSTANT = re.compile(r'^REPOSITORY = "[^"]*"', flags=re.MULTILINE)
+
+
+def notebooks(root=ROOT):
+    """The notebooks in their order."""
+    return sorted((root / "notebooks").glob("[!._]*.ipynb"))
+
+
+def repository(root=ROOT):
+    """The address `owner/name`, or an empty string as long as nobody knows it."""
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["tool"]["vae-tf"]["repository"]
+
+
+def set_repository(address, root=ROOT):
+    """Writes the address into pyproject.toml."""
+    if not ADDRESS.fullmatch(address):
+        raise ValueError(f'Expected REPOSITORY to be "owner/name". Received "{address}".')
+    path = root / "pyproject.toml"
+    text = ENTRY.sub(f'repository = "{address}"', path.read_text(encoding="utf-8"), count=1)
+    path.write_text(text, encoding="utf-8")
+
+
+def set_up_source(root=ROOT):
+    """The source of the set-up cell: its template, with the address filled in."""
+    template = (root / "notebooks" / "_setup_cell.py").read_text(encoding="utf-8")
+    return CONSTANT.sub(f'REPOSITORY = "{repository(root)}"', template, count=1).rstrip("\n")
+
+
+def badges(text, folder, root=ROOT):
+    """The text with its badges linked to Colab, or to the notebook itself, in `folder`."""
+    if address := repository(root):
+        folder = f"https://colab.research.google.com/github/{address}/blob/main/notebooks/"
+    return BADGE.sub(rf"\1({folder}\2)", text)
+
+
+def stamp_notebook(path, root=ROOT):
+    """Stamps one notebook and says whether that changed it."""
+    before = nbformat.read(path, as_version=4)
+    after = nbformat.from_dict(before)
+    for cell in after.cells:
+        if "set-up" in cell.metadata.get("tags", []):
+            cell.source = set_up_source(root)
+        elif cell.cell_type == "markdown":
+            cell.source = badges(cell.source, "", root)
+    if after != before:
+        nbformat.write(after, path)
+    return after != before
+
+
+def stamp_readme(path, root=ROOT):
+    """Stamps README.md and says whether that changed it."""
+    before = path.read_text(encoding="utf-8")
+    after = badges(before, "notebooks/", root)
+    if after != before:
+        path.write_text(after, encoding="utf-8")
+    return after != before
+
+
+def stamp(root=ROOT):
+    """Stamps everything; returns the paths that changed."""
+    readme = root / "README.md"
+    changed = [path for path in notebooks(root) if stamp_notebook(path, root)]
+    return changed + ([readme] if readme.exists() and stamp_readme(readme, root) else [])
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("repository", nargs="?", help='the GitHub address "owner/name"')
+    if address := parser.parse_args().repository:
+        try:
+            set_repository(address)
+        except ValueError as error:
+            parser.error(str(error))
+    changed = [str(path.relative_to(ROOT)) for path in stamp()]
+    print(f"repository: {repository() or 'not known yet'}")
+    print("stamped:", ", ".join(changed) or "nothing, all was up to date")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""The house rules of the notebooks: each rule is seen to bite, and each notebook to keep them."""
+
+import io
+import re
+
+import course
+import nbformat
+import notebook_lint
+import pytest
+import solutions
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from stamp import notebooks, set_up_source
+
+NOTEBOOKS = {path.stem: path for path in notebooks()}
+OPENING = """# A title
+
+Section 1. [![Open in Colab](badge.svg)](example.ipynb)"""
+CLOSING = "## Summary\n\n## Recall\n\n## References"
+SOLUTION = """<details><summary>Solution</summary>
+
+Add them up.
+
+```python
+answer = 2
+```
+</details>"""
+CHECK = "# vt.checks.check(answer)\nprint('not attempted' if answer is None else 'ok')"
+PICTURE = new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
+
+
+def markdown(source, *tags):
+    """A markdown cell."""
+    return new_markdown_cell(source, metadata={"tags": [*tags]})
+
+
+def code(source, *tags, outputs=()):
+    """A code cell; `good` numbers it."""
+    return new_code_cell(source, metadata={"tags": [*tags]}, outputs=[*outputs])
+
+
+def stream(text, name="stdout"):
+    """What a cell prints."""
+    return new_output("stream", name=name, text=text)
+
+
+def exercise():
+    """The four cells of an exercise, not attempted."""
+    return [
+        markdown("What is one and one?", "exercise"),
+        code("answer = None", "stub"),
+        code(CHECK, "check", outputs=[stream("not attempted")]),
+        markdown(SOLUTION, "solution"),
+    ]
+
+
+def good(*extra):
+    """A notebook that keeps all rules, with the extra cells in its middle."""
+    set_up = code(set_up_source(), "set-up", outputs=[stream("vae_tf 0.1.0")])
+    middle = [code("plot()", outputs=[PICTURE]), *exercise(), *extra]
+    book = new_notebook(cells=[markdown(OPENING), set_up, *middle, markdown(CLOSING)])
+    for count, (_, cell) in enumerate(notebook_lint.code_cells(book), start=1):
+        cell.execution_count = count
+    return book
+
+
+def broken(rule):
+    """A notebook that breaks one rule."""
+    error = new_output("error", ename="ValueError", evalue="", traceback=[])
+    path = "/" + "home/ada/x.npz"
+    extras = {
+        "nothing_raised": [code("1 / 0", outputs=[error])],
+        "nothing_on_stderr": [code("f()", outputs=[stream("careful", "stderr")])],
+        "no_trace_of_a_machine": [code("f()", outputs=[stream(path)])],
+        "small": [code("f()", outputs=[stream("x" * notebook_lint.BYTES)])],
+        "headings_descend_in_steps": [markdown("#### Too deep")],
+        "one_set_up_cell_from_the_template": [code("import vae_tf", "set-up")],
+        "cells_are_short": [code("x = 1\n" * (notebook_lint.LINES + 1))],
+        "ends_with_summary_recall_references": [markdown("## Summary")],
+        "tags_are_known": [code("x = 1", "exercize")],
+        "exercises_have_four_parts": [code("answer = None", "stub")],
+        "exercises_are_left_to_the_reader": exercise()[:2]
+        + [code(CHECK, "check", outputs=[stream("ok")]), exercise()[3]],
+    }
+    book = good(*extras.get(rule, []))
+    if rule == "outputs_are_committed":
+        for cell in book.cells:
+            cell.pop("outputs", None)
+            cell.update({"outputs": []} if cell.cell_type == "code" else {})
+    elif rule == "cells_ran_once_in_order":
+        book.cells[1].execution_count = 7
+    elif rule == "opens_with_title_section_and_badge":
+        book.cells[0].source = "# A title, and nothing else"
+    elif rule == "shows_a_figure":
+        book.cells[2].outputs = []
+    elif rule == "ends_with_summary_recall_references":
+        book.cells[-1].source = "## Recall\n\n## Summary\n\n## References"
+    elif rule == "cells_have_ids":
+        book.cells[0].id = book.cells[1].id
+    return book
+
+
+def test_a_good_notebook_keeps_all_rules():
+    assert notebook_lint.lint(good()) == []
+
+
+@pytest.mark.parametrize("rule", [rule.__name__ for rule in notebook_lint.RULES])
+def test_each_rule_bites(rule):
+    breaches = notebook_lint.lint(broken(rule))
+    assert any(breach.startswith(f"{rule}: Expected") for breach in breaches), breaches
+
+
+@pytest.mark.parametrize(
+    "source, found",
+    [
+        ("<function f at 0x7f00c0ffee00>", True),
+        ("C:" + "\\Users", True),
+        ("https://example.org/home/index", False),
+        ("f at home/work", False),
+    ],
+)
+def test_traces_of_a_machine(source, found):
+    book = good(code("f()", outputs=[stream(source)]))
+    assert any("no_trace" in breach for breach in notebook_lint.lint(book)) == found
+
+
+def test_headings_inside_code_are_no_headings():
+    assert notebook_lint.lint(good(markdown("```\n#### comment\n```"))) == []
+
+
+def test_a_set_up_cell_that_has_drifted_is_refused():
+    book = good()
+    book.cells[1].source += "\n# and more"
+    assert any("make stamp" in breach for breach in notebook_lint.lint(book))
+
+
+@pytest.mark.parametrize("source", ["def f(): pass", "%matplotlib inline\nclass f: pass"])
+def test_a_name_belongs_to_one_notebook(source):
+    pair = {"01": good(code("def f(): pass")), "02": good(code(source))}
+    assert notebook_lint.lint_together(pair, public=set()) == [
+        "Expected f to be defined once. Received 01, 02."
+    ]
+
+
+def test_a_name_of_the_package_is_not_defined_again():
+    breaches = notebook_lint.lint_together({"01": good(code("def about(): pass"))})
+    assert breaches == ["Expected about to be defined once. Received vae_tf, 01."]
+
+
+def test_the_solution_goes_between_stub_and_check():
+    sources = [cell.source for cell in solutions.solved(good()).cells]
+    start = sources.index("answer = None")
+    assert sources[start : start + 3] == ["answer = None", "answer = 2", CHECK]
+
+
+@pytest.mark.parametrize("source", ["no block", SOLUTION + SOLUTION, "```python\nx = 1\n```"])
+def test_a_solution_is_one_folded_block(source):
+    with pytest.raises(ValueError, match="Expected .* Received"):
+        solutions.solution_source(markdown(source, "solution"))
+
+
+def test_a_solved_exercise_is_ok(tmp_path):
+    book = new_notebook(cells=exercise())
+    for wanted, variant in {"not attempted": book, "ok": solutions.solved(book)}.items():
+        _, error = course.execute(variant, "example", tmp_path, log=None)
+        assert error is None
+        assert solutions.verdicts(variant) == [f"{wanted}\n"]
+
+
+def test_a_failure_names_cell_source_and_traceback(tmp_path):
+    book = new_notebook(cells=[markdown("# Title"), code("x = 1"), code("x / 0")])
+    progress, error = course.execute(book, "example", tmp_path, log=None)
+    report = course.explain(book, progress.cell, error)
+    assert "cell 3 failed" in report
+    assert "    x / 0" in report
+    assert "ZeroDivisionError" in report
+
+
+def test_progress_is_one_finished_line_off_a_terminal():
+    stream = io.StringIO()
+    progress = course.Progress("01_the_elbo", 40, stream)
+    progress.cell = 12
+    progress.finish("ok")
+    assert stream.getvalue().startswith("01_the_elbo")
+    assert "cell  12 of 40" in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_headlines_become_a_table():
+    figures = {"ELBO [nats]": -97.1234, "gap": 0.5, "digits": 5000, "genes": 12345.0}
+    output = new_output("display_data", {course.HEADLINE: figures})
+    found = course.headlines(new_notebook(cells=[code("headline()", outputs=[output])]))
+    assert found == figures
+    assert [line.split()[-1] for line in course.table({"01": found}).splitlines()] == [
+        "-97.12",
+        "0.5",
+        "5000",
+        "12345",
+    ]
+
+
+def test_a_written_notebook_says_nothing_of_the_machine():
+    view = new_output("display_data", {course.WIDGET: {"model_id": "1"}, "text/plain": "slider"})
+    book = new_notebook(cells=[code("slider()", "stub", outputs=[view])])
+    book.cells[0].metadata["execution"] = {"iopub.execute_input": "2026-01-01"}
+    book.metadata = nbformat.from_dict({"language_info": {"name": "python", "version": "3.11.7"}})
+    written = nbformat.writes(course.normalise(book))
+    nbformat.validate(book)
+    assert "3.11.7" not in written and "2026" not in written and course.WIDGET not in written
+    assert book.cells[0].metadata == {"tags": ["stub"]}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_keeps_the_house_rules(name):
+    assert notebook_lint.lint(nbformat.read(NOTEBOOKS[name], as_version=4)) == []
+
+
+def test_no_two_notebooks_define_the_same_name():
+    books = {name: nbformat.read(path, as_version=4) for name, path in NOTEBOOKS.items()}
+    assert notebook_lint.lint_together(books) == []
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_solutions_pass_their_checks(name, tmp_path):
+    book = solutions.solved(nbformat.read(NOTEBOOKS[name], as_version=4))
+    if not solutions.verdicts(book):
+        pytest.skip("no exercises")
+    with open(tmp_path / "kernel.log", "w", encoding="utf-8") as log:
+        progress, error = course.execute(book, name, NOTEBOOKS[name].parent, log)
+    assert error is None, course.explain(book, progress.cell, error)
+    for verdict in solutions.verdicts(book):
+        assert re.search(r"\bok\b", verdict), verdict
+        assert not re.search(r"not attempted|wrong", verdict), verdict

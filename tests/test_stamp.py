@@ -1,0 +1,121 @@
+"""The repository's address stands in one place; a command carries it wherever it is needed."""
+
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import stamp
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+PLACEHOLDER = f"# Title\n\n{BADGE}(01_example.ipynb)"
+COLAB = "https://colab.research.google.com/github/ada/elbo/blob/main/notebooks/01_example.ipynb"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A small repository with one notebook, stamped before the address is known."""
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(stamp.ROOT / "notebooks" / "_setup_cell.py", tmp_path / "notebooks")
+    (tmp_path / "pyproject.toml").write_text('[tool.vae-tf]\nrepository = ""  # here\n')
+    (tmp_path / "README.md").write_text(f"A [link](notebooks/x.ipynb), {BADGE}(01_example.ipynb)\n")
+    printed = new_output("stream", text="as it was")
+    set_up = new_code_cell("old", metadata={"tags": ["set-up"]}, outputs=[printed])
+    book = new_notebook(cells=[new_markdown_cell(PLACEHOLDER), set_up])
+    nbformat.write(book, tmp_path / "notebooks" / "01_example.ipynb")
+    stamp.stamp(tmp_path)
+    return tmp_path
+
+
+def read(root):
+    """The notebook of the small repository."""
+    return nbformat.read(root / "notebooks" / "01_example.ipynb", as_version=4)
+
+
+def test_before_the_address_is_known_badges_link_to_the_notebook_itself(root):
+    assert read(root).cells[0].source == PLACEHOLDER
+    assert f"{BADGE}(notebooks/01_example.ipynb)" in (root / "README.md").read_text()
+
+
+def test_the_set_up_cell_is_the_template(root):
+    assert read(root).cells[1].source == stamp.set_up_source(root)
+    assert 'REPOSITORY = ""' in stamp.set_up_source(root)
+
+
+def test_the_address_goes_into_badges_and_set_up_cells(root):
+    stamp.set_repository("ada/elbo", root)
+    assert len(stamp.stamp(root)) == 2
+    assert f"{BADGE}({COLAB})" in read(root).cells[0].source
+    assert 'REPOSITORY = "ada/elbo"' in read(root).cells[1].source
+    assert f"A [link](notebooks/x.ipynb), {BADGE}({COLAB})" in (root / "README.md").read_text()
+
+
+def test_outputs_stay_and_a_second_stamp_changes_nothing(root):
+    stamp.set_repository("ada/elbo", root)
+    stamp.stamp(root)
+    assert read(root).cells[1].outputs[0].text == "as it was"
+    assert stamp.stamp(root) == []
+
+
+def test_another_address_replaces_the_first(root):
+    for address in ("grace/other", "ada/elbo"):
+        stamp.set_repository(address, root)
+        stamp.stamp(root)
+    assert f"{BADGE}({COLAB})" in read(root).cells[0].source
+    assert (
+        root / "pyproject.toml"
+    ).read_text() == '[tool.vae-tf]\nrepository = "ada/elbo"  # here\n'
+
+
+@pytest.mark.parametrize("address", ["elbo", "https://github.com/ada/elbo", 'ada/el"bo', "a b/c"])
+def test_what_is_no_address_is_refused(root, address):
+    with pytest.raises(ValueError, match="Expected REPOSITORY .* Received"):
+        stamp.set_repository(address, root)
+    assert stamp.repository(root) == ""
+
+
+def test_this_repository_is_stamped():
+    readme = (stamp.ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == stamp.badges(readme, "notebooks/"), "run `make stamp`"
+    assert [path.name for path in stamp.notebooks() if not stamped(path)] == [], "run `make stamp`"
+
+
+def stamped(path):
+    """Whether `make stamp` would leave the notebook as it is, with a badge of its own name."""
+    first, *_ = nbformat.read(path, as_version=4).cells
+    return f"{path.name})" in first.source and stamp.badges(first.source, "") == first.source
+
+
+def set_up(folder, **environment):
+    """Runs the set-up cell in a folder, in a Python that sees no installed packages."""
+    command = [sys.executable, "-S", "-c", stamp.set_up_source()]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def package(folder, says):
+    """A package in the folder that only says where it is."""
+    (folder / "vae_tf").mkdir(parents=True)
+    (folder / "vae_tf" / "__init__.py").write_text(f"def about(): return {says!r}\n")
+
+
+def test_the_set_up_cell_installs_nothing_where_the_package_is_at_hand(tmp_path):
+    package(tmp_path / "installed", "installed")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "vae_tf-0-py3-none-any.whl").write_text("not to be opened")
+    result = set_up(tmp_path / "notebooks", PYTHONPATH=str(tmp_path / "installed"))
+    assert result.stdout == "installed\n", result.stderr
+
+
+def test_the_set_up_cell_finds_a_checkout_above(tmp_path):
+    package(tmp_path, "found above")
+    (tmp_path / "course" / "notebooks").mkdir(parents=True)
+    result = set_up(tmp_path / "course" / "notebooks")
+    assert result.stdout == "found above\n", result.stderr
+
+
+def test_the_set_up_cell_says_what_to_set(tmp_path):
+    if stamp.repository():
+        pytest.skip("the address is known")
+    assert "Expected REPOSITORY = 'owner/name'. Received ''." in set_up(tmp_path).stderr

@@ -1,0 +1,185 @@
+"""The ELBO of one pass through the model: per example, in nats, nothing averaged over the batch.
+
+    ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z))  <=  log p(x)            (document, section 1)
+
+Everything here takes a `Forward`, that is one pass: x, the three distributions and the samples.
+The three functions `reconstruction_kl`, `energy_entropy` and `mean_log_weight` estimate the same
+number; they differ in how much of it is done in closed form (Kingma and Welling 2014, eq. 2 to 7).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from vae_tf import support
+from vae_tf.random import as_seed
+
+tfd = tfp.distributions
+
+__all__ = [
+    "ElboTerms",
+    "Forward",
+    "bits_per_dimension",
+    "energy_entropy",
+    "forward",
+    "kl",
+    "log_joint",
+    "log_likelihood",
+    "log_weights",
+    "mean_log_weight",
+    "reconstruction",
+    "reconstruction_kl",
+]
+
+
+class Forward(NamedTuple):
+    """One pass: encode, sample, decode."""
+
+    x: tf.Tensor  # [B, *event]
+    p_z: tfd.Distribution  # batch [],     event [L]
+    q_z: tfd.Distribution  # batch [B],    event [L]
+    z: tf.Tensor  # [S, B, L]
+    p_x: tfd.Distribution  # batch [S, B], event [*event]
+
+
+class ElboTerms(NamedTuple):
+    """The ELBO and its two terms, each [B], in nats. `numpy.asarray(terms)` is the ELBO."""
+
+    elbo: tf.Tensor
+    reconstruction: tf.Tensor
+    kl: tf.Tensor
+
+    def __array__(self, dtype=None, copy=None):
+        return tf.convert_to_tensor(self.elbo).numpy().astype(dtype or self.elbo.dtype.name)
+
+
+def require_count(value, name):
+    """A number of samples (or the like) is a positive whole number."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
+    return int(value)
+
+
+def forward(model, x, num_samples=1, *, seed=None, **kwargs):
+    """One pass of any model that has `prior`, `encode` and `decode`.
+
+    Args:
+        model: a `vt.VAE`, a `vt.linear.LinearGaussian`, or a class of your own.
+        x: data, shape [B, *event], in the support of the likelihood.
+        num_samples: S, samples of z for each example.
+        seed: an integer for the same samples each time.
+        **kwargs: for `encode` and `decode`, such as `training`.
+
+    Returns:
+        A `Forward`.
+
+    Raises:
+        ValueError: if `num_samples` is not a positive integer, or `x` is outside the support.
+        TypeError: if `seed` is not an integer.
+    """
+    num_samples, seed = require_count(num_samples, "num_samples"), as_seed(seed)
+    q_z = model.encode(x, **kwargs)
+    z = q_z.sample(num_samples, seed=seed)  # [S, B, L]
+    p_x = model.decode(z, **kwargs)
+    return Forward(support.check(p_x, x), model.prior, q_z, z, p_x)
+
+
+def kl(q_z, p_z, z=None):
+    """KL(q || p), in closed form where TFP knows one, else by Monte Carlo.
+
+    Args:
+        q_z: batch [B], event [L].
+        p_z: batch [] or [B], event [L].
+        z: samples of `q_z`, shape [S, B, L], for the case without a closed form.
+
+    Returns:
+        Shape [B], nats.
+
+    Raises:
+        NotImplementedError: if there is no closed form and no samples were given.
+    """
+    try:
+        return tfd.kl_divergence(q_z, p_z)
+    except NotImplementedError:
+        if z is None:
+            raise
+    # KL(q || p) = E_q[log q(z) - log p(z)]
+    return tf.reduce_mean(q_z.log_prob(z) - p_z.log_prob(z), axis=0)  # [S, B] -> [B]
+
+
+def log_likelihood(forward):
+    """log p(x|z_s), shape [S, B], nats; NaN where `support.check` has marked an example."""
+    event = range(forward.x.shape.rank - forward.p_x.event_shape.rank, forward.x.shape.rank)
+    marked = tf.reduce_any(tf.math.is_nan(forward.x), axis=list(event))  # [B]
+    log_prob = forward.p_x.log_prob(forward.x)
+    return tf.where(marked, tf.constant(float("nan"), log_prob.dtype), log_prob)
+
+
+def reconstruction(forward):
+    """E_q[log p(x|z)], the mean over the samples, shape [B], nats."""
+    return tf.reduce_mean(log_likelihood(forward), axis=0)  # [S, B] -> [B]
+
+
+def reconstruction_kl(forward):
+    """Reconstruction minus KL (document, equation of section 1): the form that training uses.
+
+    Args:
+        forward: one pass.
+
+    Returns:
+        `ElboTerms`, each [B], nats.
+    """
+    # ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z))
+    expected_log_likelihood = reconstruction(forward)
+    penalty = kl(forward.q_z, forward.p_z, forward.z)
+    return ElboTerms(expected_log_likelihood - penalty, expected_log_likelihood, penalty)
+
+
+def energy_entropy(forward):
+    """E_q[log p(x, z)] + H[q], the form of statistical physics, shape [B], nats."""
+    # ELBO = E_q[log p(x|z) + log p(z)] + H[q(z|x)]
+    energy = log_likelihood(forward) + forward.p_z.log_prob(forward.z)  # [S, B]
+    return tf.reduce_mean(energy, axis=0) + forward.q_z.entropy()
+
+
+def log_joint(model, x, z):
+    """log p(x, z) = log p(x|z) + log p(z) (document, section 2, step 6).
+
+    Args:
+        model: has `prior` and `decode(z)`.
+        x: data, shape [B, *event].
+        z: latents, shape [S, B, L].
+
+    Returns:
+        Shape [S, B], nats.
+    """
+    p_x = model.decode(z)
+    return p_x.log_prob(support.check(p_x, x)) + model.prior.log_prob(z)
+
+
+def log_weights(forward):
+    """log w_s = log p(x|z_s) + log p(z_s) - log q(z_s|x), shape [S, B], nats.
+
+    Their mean is the ELBO, the logarithm of the mean of their exponentials the K-sample bound,
+    and where q is the exact posterior all of them equal log p(x).
+    """
+    log_ratio = forward.p_z.log_prob(forward.z) - forward.q_z.log_prob(forward.z)
+    return log_likelihood(forward) + log_ratio
+
+
+def bits_per_dimension(nats, event_shape):
+    """Nats per example as bits per dimension: nats / (log 2 * number of dimensions).
+
+    Args:
+        nats: any shape.
+        event_shape: of one example, such as (28, 28).
+    """
+    return np.asarray(nats) / (math.log(2.0) * math.prod(event_shape))
+
+
+def mean_log_weight(forward):
+    """E_q[log p(x, z) - log q(z|x)] (document, step 5), all by Monte Carlo, shape [B], nats."""
+    return tf.reduce_mean(log_weights(forward), axis=0)

@@ -1,0 +1,463 @@
+"""Keras layers whose output is a TFP distribution.
+
+The last layer of a network turns the numbers that a `Dense` layer computes into a distribution:
+
+    encoder = keras.Sequential(
+        [keras.Input((64,)), keras.layers.Dense(NormalDiag.params_size(2)), NormalDiag(2)]
+    )
+    q_z = encoder(x)        # tfd.Distribution, batch [B], event [2]
+
+Keras must know a shape and a dtype before it has numbers: `compute_output_spec` answers with
+those of a sample. At run time `call` returns the distribution itself, eagerly, in `tf.function`,
+under XLA, and after `.keras` save and load.
+
+A distribution is not a tensor. Feeding one to the next layer, or asking `predict` for it, is
+refused with an error that says what to take instead: a hidden sample would be randomness without
+a seed, a hidden mean would be another model.
+"""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "ContinuousBernoulli",
+    "DistributionLayer",
+    "Normal",
+    "NormalDiag",
+    "NormalTriL",
+    "Poisson",
+    "ToDistribution",
+]
+
+# softplus(raw + this) = 1 at raw = 0: an untrained network starts at scale one.
+_UNIT_SOFTPLUS = math.log(math.expm1(1.0))
+
+
+class _NotATensor:
+    """Says what to do where Keras or NumPy would convert a distribution to an array."""
+
+    def _refuse(self):
+        raise TypeError(
+            "Expected a tensor. Received: a distribution, "
+            f"{self.name} with event shape {list(self.event_shape)}. Take a tensor from it: "
+            "`.sample(seed=...)`, `.mean()` or `.mode()`. `model.predict` needs tensors too: use "
+            "`model(x).mean()`, or `vae.predict(x)`, which is the mean of a reconstruction."
+        )
+
+    def numpy(self):
+        self._refuse()
+
+    def __array__(self, dtype=None, copy=None):
+        self._refuse()
+
+
+class Independent(_NotATensor, tfd.Independent):
+    """`tfd.Independent`, with a clear error where a tensor is expected."""
+
+
+class MultivariateNormalTriL(_NotATensor, tfd.MultivariateNormalTriL):
+    """`tfd.MultivariateNormalTriL`, with a clear error where a tensor is expected."""
+
+
+def _as_multivariate(q):
+    """Independent Normals over one axis, as the multivariate Normal that they are."""
+    if not isinstance(q.distribution, tfd.Normal) or q.event_shape.rank != 1:
+        raise NotImplementedError(f"No closed form of the KL for {q.name}.")
+    # The broadcast keeps a fixed scale and a predicted loc in step.
+    loc, scale = q.distribution.mean(), q.distribution.stddev()
+    return tfd.MultivariateNormalDiag(loc, scale)
+
+
+# TFP has the KL between two multivariate Normals and between two Independents, not between one
+# of each; a full-covariance posterior against a diagonal prior is exactly that.
+@tfd.RegisterKL(tfd.MultivariateNormalLinearOperator, tfd.Independent)
+def _kl_full_diagonal(a, b, name=None):
+    return tfd.kl_divergence(a, _as_multivariate(b), name=name)
+
+
+@tfd.RegisterKL(tfd.Independent, tfd.MultivariateNormalLinearOperator)
+def _kl_diagonal_full(a, b, name=None):
+    return tfd.kl_divergence(_as_multivariate(a), b, name=name)
+
+
+def _event_shape(event_shape, argument="event_shape"):
+    """(28, 28) for (28, 28), (2,) for 2; positive integers only."""
+    sizes = event_shape if isinstance(event_shape, (tuple, list)) else (event_shape,)
+    whole = [isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes]
+    if not sizes or not all(whole) or any(n < 1 for n in sizes):
+        raise ValueError(
+            f"Expected `{argument}` to be a positive integer or a tuple of them. "
+            f"Received: {argument}={event_shape!r}"
+        )
+    return tuple(int(n) for n in sizes)
+
+
+def _positive(value, argument):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value > 0:
+        raise ValueError(
+            f"Expected `{argument}` to be a positive number. Received: {argument}={value!r}"
+        )
+    return float(value)
+
+
+def _scale(raw, floor):
+    """A standard deviation from any real number: floor + softplus(raw + log(e - 1))."""
+    return floor + tf.nn.softplus(raw + _UNIT_SOFTPLUS)
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class ToDistribution(keras.Layer):
+    """Base of the layers that end a network in a distribution: [..., P] to event [*event].
+
+    A subclass says how many parameters it needs (`params_size`, and `input_size` of an instance)
+    and builds the distribution from them (`distribution`). The layer computes in float32 at least,
+    also under a mixed precision policy: log-densities are sums of many terms.
+
+    Args:
+        event_shape: the shape of one draw, a positive integer or a tuple of them.
+        **kwargs: of `keras.Layer`.
+
+    Raises:
+        ValueError: if `event_shape` holds anything but positive integers, or if the last axis of
+            the input is not `input_size` wide.
+    """
+
+    def __init__(self, event_shape, **kwargs):
+        if kwargs.get("dtype") is None and "mixed" in keras.config.dtype_policy().name:
+            kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.event_shape = _event_shape(event_shape)
+
+    @classmethod
+    def params_size(cls, event_shape):
+        """How wide the layer before must be: the number of parameters of one distribution."""
+        return math.prod(_event_shape(event_shape))
+
+    @property
+    def input_size(self):
+        """`params_size` of this instance."""
+        return self.params_size(self.event_shape)
+
+    def distribution(self, params):
+        """The distribution with parameters `params`, shape [..., input_size]."""
+        raise NotImplementedError("A subclass of ToDistribution defines `distribution(params)`.")
+
+    def build(self, input_shape):
+        if input_shape[-1] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__} with event shape {self.event_shape} takes "
+                f"{self.input_size} parameters. Expected an input of shape [..., "
+                f"{self.input_size}]. Received: shape {list(input_shape)}"
+            )
+        super().build(input_shape)
+
+    def call(self, params):
+        return self.distribution(params)
+
+    def compute_output_spec(self, params):
+        shape = (*params.shape[:-1], *self.event_shape)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "event_shape": self.event_shape}
+
+    def _to_event(self, params, *trailing):
+        """[..., P] -> [..., *event, *trailing]"""
+        event = (*self.event_shape, *trailing)
+        shaped = tf.reshape(params, tf.concat([tf.shape(params)[:-1], event], axis=0))
+        shaped.set_shape((*params.shape[:-1], *event))
+        return shaped
+
+    def _independent(self, distribution):
+        """One event out of the scalar distributions along the event axes."""
+        return Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class Normal(ToDistribution):
+    """Independent Normals: p(x) = prod_d N(x_d; loc_d, scale_d^2).
+
+    Args:
+        event_shape: the shape of one draw.
+        scale: the standard deviation: a positive number (fixed), "learned" (one trainable number
+            for all dimensions, as in the sigma-VAE of Rybkin et al. 2021) or "predicted" (a second
+            output of the network for each dimension).
+        min_scale: the floor under a learned or predicted scale; it keeps log-densities finite.
+
+    Example:
+
+    >>> Normal.params_size(3), Normal.params_size(3, scale=0.1)
+    (6, 3)
+    """
+
+    def __init__(self, event_shape, scale="predicted", min_scale=1e-6, **kwargs):
+        super().__init__(event_shape, **kwargs)
+        self.scale = self._checked(scale)
+        self.min_scale = _positive(min_scale, "min_scale")
+
+    @staticmethod
+    def _checked(scale):
+        if scale in ("learned", "predicted"):
+            return scale
+        if isinstance(scale, str):
+            raise ValueError(
+                'Expected `scale` to be a positive number, "learned" or "predicted". '
+                f"Received: scale={scale!r}"
+            )
+        return _positive(scale, "scale")
+
+    @classmethod
+    def params_size(cls, event_shape, scale="predicted"):
+        size = super().params_size(event_shape)
+        return 2 * size if scale == "predicted" else size
+
+    @property
+    def input_size(self):
+        return self.params_size(self.event_shape, self.scale)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.scale == "learned":
+            self.raw_scale = self.add_weight(shape=(), initializer="zeros", name="raw_scale")
+
+    def distribution(self, params):
+        if self.scale == "predicted":
+            loc, raw = tf.split(params, 2, axis=-1)
+            scale = _scale(self._to_event(raw), self.min_scale)
+        elif self.scale == "learned":
+            loc, scale = params, _scale(tf.convert_to_tensor(self.raw_scale), self.min_scale)
+        else:
+            loc, scale = params, tf.constant(self.scale, params.dtype)
+        return self._independent(tfd.Normal(self._to_event(loc), scale))
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "min_scale": self.min_scale}
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class NormalDiag(Normal):
+    """A Normal over a vector with a diagonal covariance, the usual q(z|x): loc and scale predicted.
+
+    q(z|x) = prod_l N(z_l; loc_l, scale_l^2), batch [...], event [L].
+
+    Args:
+        event_size: L, the number of latents.
+        min_scale: the floor under the scale.
+
+    Example:
+
+    >>> NormalDiag.params_size(2)
+    4
+    """
+
+    def __init__(self, event_size, min_scale=1e-6, **kwargs):
+        super().__init__(_event_shape(event_size, "event_size"), min_scale=min_scale, **kwargs)
+
+    @classmethod
+    def params_size(cls, event_size):
+        return 2 * math.prod(_event_shape(event_size, "event_size"))
+
+    @property
+    def input_size(self):
+        return self.params_size(self.event_shape)
+
+    @staticmethod
+    def inverse_scale(scale, min_scale=1e-6):
+        """The network output that gives this scale: log(expm1(scale - min_scale)), shifted."""
+        return np.log(np.expm1(np.asarray(scale) - min_scale)) - _UNIT_SOFTPLUS
+
+    def get_config(self):
+        config = super().get_config()
+        del config["scale"]  # always predicted
+        config["event_size"] = config.pop("event_shape")
+        return config
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class NormalTriL(ToDistribution):
+    """A Normal over a vector with a full covariance: N(loc, T T'), T lower triangular.
+
+    Args:
+        event_size: L, the number of latents.
+        min_scale: the floor under the diagonal of T.
+
+    Example:
+
+    >>> NormalTriL.params_size(3)  # 3 for loc, 6 for the triangle
+    9
+    """
+
+    def __init__(self, event_size, min_scale=1e-6, **kwargs):
+        super().__init__(_event_shape(event_size, "event_size"), **kwargs)
+        if len(self.event_shape) != 1:
+            raise ValueError(
+                f"Expected `event_size` to be one integer. Received: event_size={event_size!r}"
+            )
+        self.min_scale = _positive(min_scale, "min_scale")
+
+    @classmethod
+    def params_size(cls, event_size):
+        (size,) = _event_shape(event_size, "event_size")
+        return size + size * (size + 1) // 2
+
+    @property
+    def input_size(self):
+        return self.params_size(self.event_shape)
+
+    def distribution(self, params):
+        (size,) = self.event_shape
+        loc, raw = tf.split(params, [size, self.input_size - size], axis=-1)
+        raw = tfp.math.fill_triangular(raw)  # [..., L, L]
+        diagonal = _scale(tf.linalg.diag_part(raw), self.min_scale)
+        return MultivariateNormalTriL(loc, scale_tril=tf.linalg.set_diag(raw, diagonal))
+
+    def get_config(self):
+        config = {**super().get_config(), "min_scale": self.min_scale}
+        config["event_size"] = config.pop("event_shape")
+        return config
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class Bernoulli(ToDistribution):
+    """Independent Bernoullis for binary data, by their logits: P(x_d = 1) = sigmoid(logit_d)."""
+
+    def distribution(self, params):
+        logits = self._to_event(params)
+        return self._independent(tfd.Bernoulli(logits=logits, dtype=logits.dtype))
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class ContinuousBernoulli(ToDistribution):
+    """Independent continuous Bernoullis, a density on [0, 1] (Loaiza-Ganem, Cunningham 2019).
+
+    The honest choice for grey pixels: a Bernoulli gives them no density at all.
+    """
+
+    def distribution(self, params):
+        logits = self._to_event(params)
+        # Without `dtype` TFP would round float64 data to float32.
+        return self._independent(tfd.ContinuousBernoulli(logits=logits, dtype=logits.dtype))
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class Poisson(ToDistribution):
+    """Independent Poissons for counts, by the logarithm of their rates."""
+
+    def distribution(self, params):
+        return self._independent(tfd.Poisson(log_rate=self._to_event(params)))
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class Categorical(ToDistribution):
+    """Independent categoricals: every dimension takes one of `num_classes` values 0, 1, ...
+
+    Args:
+        event_shape: the shape of one draw.
+        num_classes: how many values a dimension can take, at least two.
+    """
+
+    def __init__(self, event_shape, num_classes, **kwargs):
+        super().__init__(event_shape, **kwargs)
+        (self.num_classes,) = _event_shape(num_classes, "num_classes")
+
+    @classmethod
+    def params_size(cls, event_shape, num_classes):
+        return super().params_size(event_shape) * num_classes
+
+    @property
+    def input_size(self):
+        return self.params_size(self.event_shape, self.num_classes)
+
+    def distribution(self, params):
+        logits = self._to_event(params, self.num_classes)
+        return self._independent(tfd.Categorical(logits=logits, dtype=logits.dtype))
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class DistributionLayer(ToDistribution):
+    """Any scalar family of TFP, independently along the event: Laplace, Gamma, StudentT, ...
+
+    Each parameter that is not fixed by keyword is predicted, and brought into its domain by the
+    bijector that TFP names for it (a scale becomes positive, a probability stays in [0, 1]).
+
+    Args:
+        family: a class of `tfp.distributions` or its name.
+        event_shape: the shape of one draw.
+        **fixed: parameters that are numbers and not predicted, such as `df=4.0`; and the
+            arguments of `keras.Layer`.
+
+    Raises:
+        ValueError: if TFP has no such family, or its parameters are not scalar per dimension
+            (for a full covariance there is `NormalTriL`; otherwise subclass `ToDistribution`).
+
+    Example:
+
+    >>> DistributionLayer("StudentT", 3, df=4.0).input_size  # loc and scale
+    6
+    """
+
+    def __init__(self, family, event_shape, **fixed):
+        layer = {k: fixed.pop(k) for k in ("name", "dtype", "trainable") if k in fixed}
+        super().__init__(event_shape, **layer)
+        self.family = family if isinstance(family, str) else family.__name__
+        self.fixed = fixed
+        self._properties = self._predicted(self.family, fixed, self.compute_dtype)
+
+    @staticmethod
+    def _predicted(family, fixed, dtype="float32"):
+        """The parameters that the network must deliver: {name: TFP's properties of it}."""
+        kind = getattr(tfd, family, None)
+        if not (isinstance(kind, type) and issubclass(kind, tfd.Distribution)):
+            raise ValueError(
+                "Expected `family` to be a class of tfp.distributions, or its name. "
+                f"Received: family={family!r}"
+            )
+        properties = kind.parameter_properties(dtype=tf.as_dtype(dtype))
+        unknown = sorted(set(fixed) - set(properties))
+        if unknown:
+            raise ValueError(
+                f"Expected parameters of {family}: {sorted(properties)}. Received: {unknown}"
+            )
+        predicted = {
+            name: entry
+            for name, entry in properties.items()
+            if entry.is_preferred and entry.is_tensor and name not in fixed
+        }
+        if not predicted or any(entry.event_ndims != 0 for entry in predicted.values()):
+            raise ValueError(
+                "Expected a family whose predicted parameters are scalar for each dimension. "
+                f"Received: family={family!r}, which predicts {sorted(predicted)}"
+            )
+        return predicted
+
+    @classmethod
+    def params_size(cls, family, event_shape, **fixed):
+        family = family if isinstance(family, str) else family.__name__
+        return len(cls._predicted(family, fixed)) * math.prod(_event_shape(event_shape))
+
+    @property
+    def input_size(self):
+        return self.params_size(self.family, self.event_shape, **self.fixed)
+
+    def distribution(self, params):
+        raw = tf.split(params, len(self._properties), axis=-1)
+        predicted = {
+            name: entry.default_constraining_bijector_fn()(self._to_event(part))
+            for (name, entry), part in zip(self._properties.items(), raw, strict=True)
+        }
+        fixed = {name: tf.constant(value, params.dtype) for name, value in self.fixed.items()}
+        return self._independent(getattr(tfd, self.family)(**predicted, **fixed))
+
+    def get_config(self):
+        return {**super().get_config(), "family": self.family, **self.fixed}
