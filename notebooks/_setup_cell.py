@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 REPOSITORY = ""  # "owner/name" on GitHub; `make stamp` writes it
-if find_spec("vae_tf") is None:
+if getattr(find_spec("vae_tf"), "origin", None) is None:  # an empty folder is no package
     wheels = [str(path) for path in Path.cwd().glob("vae_tf-*.whl")]
     above = [str(path) for path in Path.cwd().parents if (path / "vae_tf/__init__.py").exists()]
-    assert wheels or above or REPOSITORY, "Expected REPOSITORY = 'owner/name'. Received ''."
+    assert wheels or above or REPOSITORY, "Expected REPOSITORY = 'owner/name'. Received: ''"
     sys.path += above[:1]
     if wheels or not above:  # without dependencies, so that nothing preloaded changes
         source = wheels[0] if wheels else f"https://github.com/{REPOSITORY}/archive/main.zip"

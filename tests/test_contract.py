@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+import tensorflow_probability as tfp
 from conftest import B, D, L, S, make_vae
 
 import vae_tf as vt
 
+tfd = tfp.distributions
 SOURCE = {p.name: p.read_text() for p in Path(vt.__file__).parent.glob("*.py")}
 PUBLIC = [getattr(vt, name) for name in vt.__all__]
 MODULES = [m for m in PUBLIC if inspect.ismodule(m)]
@@ -266,6 +268,19 @@ class Test_08_a_likelihood_refuses_data_outside_its_support:
         np.testing.assert_array_equal(np.isnan(terms.elbo), np.arange(B) == 3)
 
 
+@keras.saving.register_keras_serializable("test")
+class LearnedPrior(vt.priors.Prior):
+    """A prior with a weight, which training moves."""
+
+    def __init__(self, latent_size, **kwargs):
+        super().__init__(latent_size, **kwargs)
+        self.loc = self.add_weight(shape=(latent_size,), initializer="ones")
+
+    def distribution(self):
+        loc = tf.convert_to_tensor(self.loc)
+        return tfd.Independent(tfd.Normal(loc, tf.ones_like(loc)), 1)
+
+
 def saved_models():
     layers = vt.layers
     yield "Bernoulli", lambda: make_vae(L), (8, 8), 1.0
@@ -278,6 +293,7 @@ def saved_models():
         return vt.VAE(encoder, decoder, objective=vt.objectives.BetaELBO(2.0, num_samples=3))
 
     yield "NormalTriL", full_covariance, (4,), 2.0
+    yield "learned prior", lambda: make_vae(2, prior=LearnedPrior(2)), (8, 8), 1.0
 
     def convolutional():
         encoder = vt.networks.conv_encoder((8, 8), layers.NormalDiag(2), filters=(4, 8), hidden=8)
@@ -298,6 +314,7 @@ class Test_09_everything_saves:
         for a, b in zip(vae.elbo(x, S, seed=2), loaded.elbo(x, S, seed=2), strict=True):
             np.testing.assert_array_equal(a, b)
         assert type(loaded.prior_layer) is type(vae.prior_layer)
+        np.testing.assert_array_equal(loaded.prior.mean(), vae.prior.mean())
         assert type(loaded.decoder.layers[-1]) is type(vae.decoder.layers[-1])
         assert loaded.objective.get_config() == vae.objective.get_config()
         for a, b in itertools.zip_longest(vae.optimizer.variables, loaded.optimizer.variables):

@@ -118,6 +118,15 @@ class TestGrid:
         assert (np.abs(grid.estimate - model.log_evidence(x)) <= grid.error).all()
         assert (grid.error <= 1e-3).all()
 
+    @pytest.mark.parametrize("latents", [1, 2])
+    def test_a_peak_halfway_between_the_first_nodes(self, latents):
+        """By symmetry all sublattices see the same there, so their spread is zero and wrong."""
+        model = vt.linear.LinearGaussian(np.eye(3)[:, :latents], np.zeros(3), 0.01)
+        x = np.zeros((1, 3))
+        x[0, :latents] = 0.1 * (1 + 0.01**2)  # the posterior's mean is 0.1, the first spacing 0.2
+        grid = vt.evidence.grid(model, x)
+        assert (np.abs(grid.estimate - model.log_evidence(x)) <= grid.error).all()
+
     def test_far_outside_the_prior(self, rng):
         model, _ = random_linear(rng, 5, 2, noise=0.5)
         x = model.mean + 15 * model.weights.sum(1)[None]  # z is near (15, 15)

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf import elbo, support
+from vae_tf.data import Batches
 from vae_tf.networks import batch_apply
 from vae_tf.objectives import ELBO, Objective
 from vae_tf.priors import Prior, StandardNormal
@@ -184,8 +185,8 @@ class VAE(keras.Model):
         if kwargs.get("validation_data") is not None:
             validation = self._checked(kwargs["validation_data"], "validation_data")
             kwargs["validation_data"] = validation
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # a data set shuffles itself
+        if isinstance(x, (tf.data.Dataset, Batches)):
+            kwargs.setdefault("shuffle", False)  # they shuffle themselves, by their own seed
         return super().fit(self._checked(x, "x"), y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
