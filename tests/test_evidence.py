@@ -140,7 +140,7 @@ class TestGrid:
             prior = vt.priors.StandardNormal(1, dtype="float64")()
 
             def decode(self, z):
-                return vt.layers.Independent(tfd.Normal(tf.abs(z), 0.05), 1)
+                return vt.distributions.Independent(tfd.Normal(tf.abs(z), 0.05), 1)
 
         x = np.array([[0.5], [1.5]])
         u = np.linspace(-10, 10, 2_000_001)

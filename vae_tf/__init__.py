@@ -14,6 +14,7 @@ from vae_tf._backend import about  # first: it refuses another Keras backend
 from vae_tf import (
     checks,
     data,
+    distributions,
     elbo,
     evidence,
     gap,
@@ -34,6 +35,7 @@ __all__ = [
     "about",
     "checks",
     "data",
+    "distributions",
     "elbo",
     "evidence",
     "gap",

@@ -7,13 +7,8 @@ The last layer of a network turns the numbers that a `Dense` layer computes into
     )
     q_z = encoder(x)        # tfd.Distribution, batch [B], event [2]
 
-Keras must know a shape and a dtype before it has numbers: `compute_output_spec` answers with
-those of a sample. At run time `call` returns the distribution itself, eagerly, in `tf.function`,
-under XLA, and after `.keras` save and load.
-
-A distribution is not a tensor. Feeding one to the next layer, or asking `predict` for it, is
-refused with an error that says what to take instead: a hidden sample would be randomness without
-a seed, a hidden mean would be another model.
+How that works in Keras is in `to_distribution.py`; here are the families. For one of your own,
+subclass `ToDistribution`.
 """
 
 import math
@@ -22,6 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from vae_tf.distributions import MultivariateNormalTriL
+from vae_tf.to_distribution import ToDistribution, positive, sizes
 
 tfd = tfp.distributions
 
@@ -41,144 +39,9 @@ __all__ = [
 _UNIT_SOFTPLUS = math.log(math.expm1(1.0))
 
 
-class _NotATensor:
-    """Says what to do where Keras or NumPy would convert a distribution to an array."""
-
-    def _refuse(self):
-        raise TypeError(
-            "Expected a tensor. Received: a distribution, "
-            f"{self.name} with event shape {list(self.event_shape)}. Take a tensor from it: "
-            "`.sample(seed=...)`, `.mean()` or `.mode()`. `model.predict` needs tensors too: use "
-            "`model(x).mean()`, or `vae.predict(x)`, which is the mean of a reconstruction."
-        )
-
-    def numpy(self):
-        self._refuse()
-
-    def __array__(self, dtype=None, copy=None):
-        self._refuse()
-
-
-class Independent(_NotATensor, tfd.Independent):
-    """`tfd.Independent`, with a clear error where a tensor is expected."""
-
-
-class MultivariateNormalTriL(_NotATensor, tfd.MultivariateNormalTriL):
-    """`tfd.MultivariateNormalTriL`, with a clear error where a tensor is expected."""
-
-
-def _as_multivariate(q):
-    """Independent Normals over one axis, as the multivariate Normal that they are."""
-    if not isinstance(q.distribution, tfd.Normal) or q.event_shape.rank != 1:
-        raise NotImplementedError(f"No closed form of the KL for {q.name}.")
-    # The broadcast keeps a fixed scale and a predicted loc in step.
-    loc, scale = q.distribution.mean(), q.distribution.stddev()
-    return tfd.MultivariateNormalDiag(loc, scale)
-
-
-# TFP has the KL between two multivariate Normals and between two Independents, not between one
-# of each; a full-covariance posterior against a diagonal prior is exactly that.
-@tfd.RegisterKL(tfd.MultivariateNormalLinearOperator, tfd.Independent)
-def _kl_full_diagonal(a, b, name=None):
-    return tfd.kl_divergence(a, _as_multivariate(b), name=name)
-
-
-@tfd.RegisterKL(tfd.Independent, tfd.MultivariateNormalLinearOperator)
-def _kl_diagonal_full(a, b, name=None):
-    return tfd.kl_divergence(_as_multivariate(a), b, name=name)
-
-
-def _event_shape(event_shape, argument="event_shape"):
-    """(28, 28) for (28, 28), (2,) for 2; positive integers only."""
-    sizes = event_shape if isinstance(event_shape, (tuple, list)) else (event_shape,)
-    whole = [isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes]
-    if not sizes or not all(whole) or any(n < 1 for n in sizes):
-        raise ValueError(
-            f"Expected `{argument}` to be a positive integer or a tuple of them. "
-            f"Received: {argument}={event_shape!r}"
-        )
-    return tuple(int(n) for n in sizes)
-
-
-def _positive(value, argument):
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value > 0:
-        raise ValueError(
-            f"Expected `{argument}` to be a positive number. Received: {argument}={value!r}"
-        )
-    return float(value)
-
-
 def _scale(raw, floor):
     """A standard deviation from any real number: floor + softplus(raw + log(e - 1))."""
     return floor + tf.nn.softplus(raw + _UNIT_SOFTPLUS)
-
-
-@keras.saving.register_keras_serializable("vae_tf")
-class ToDistribution(keras.Layer):
-    """Base of the layers that end a network in a distribution: [..., P] to event [*event].
-
-    A subclass says how many parameters it needs (`params_size`, and `input_size` of an instance)
-    and builds the distribution from them (`distribution`). The layer computes in float32 at least,
-    also under a mixed precision policy: log-densities are sums of many terms.
-
-    Args:
-        event_shape: the shape of one draw, a positive integer or a tuple of them.
-        **kwargs: of `keras.Layer`.
-
-    Raises:
-        ValueError: if `event_shape` holds anything but positive integers, or if the last axis of
-            the input is not `input_size` wide.
-    """
-
-    def __init__(self, event_shape, **kwargs):
-        if kwargs.get("dtype") is None and "mixed" in keras.config.dtype_policy().name:
-            kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        self.event_shape = _event_shape(event_shape)
-
-    @classmethod
-    def params_size(cls, event_shape):
-        """How wide the layer before must be: the number of parameters of one distribution."""
-        return math.prod(_event_shape(event_shape))
-
-    @property
-    def input_size(self):
-        """`params_size` of this instance."""
-        return self.params_size(self.event_shape)
-
-    def distribution(self, params):
-        """The distribution with parameters `params`, shape [..., input_size]."""
-        raise NotImplementedError("A subclass of ToDistribution defines `distribution(params)`.")
-
-    def build(self, input_shape):
-        if input_shape[-1] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__} with event shape {self.event_shape} takes "
-                f"{self.input_size} parameters. Expected an input of shape [..., "
-                f"{self.input_size}]. Received: shape {list(input_shape)}"
-            )
-        super().build(input_shape)
-
-    def call(self, params):
-        return self.distribution(params)
-
-    def compute_output_spec(self, params):
-        shape = (*params.shape[:-1], *self.event_shape)
-        return keras.KerasTensor(shape, dtype=self.compute_dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "event_shape": self.event_shape}
-
-    def _to_event(self, params, *trailing):
-        """[..., P] -> [..., *event, *trailing]"""
-        event = (*self.event_shape, *trailing)
-        shaped = tf.reshape(params, tf.concat([tf.shape(params)[:-1], event], axis=0))
-        shaped.set_shape((*params.shape[:-1], *event))
-        return shaped
-
-    def _independent(self, distribution):
-        """One event out of the scalar distributions along the event axes."""
-        return Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))
 
 
 @keras.saving.register_keras_serializable("vae_tf")
@@ -201,7 +64,7 @@ class Normal(ToDistribution):
     def __init__(self, event_shape, scale="predicted", min_scale=1e-6, **kwargs):
         super().__init__(event_shape, **kwargs)
         self.scale = self._checked(scale)
-        self.min_scale = _positive(min_scale, "min_scale")
+        self.min_scale = positive(min_scale, "min_scale")
 
     @staticmethod
     def _checked(scale):
@@ -212,7 +75,7 @@ class Normal(ToDistribution):
                 'Expected `scale` to be a positive number, "learned" or "predicted". '
                 f"Received: scale={scale!r}"
             )
-        return _positive(scale, "scale")
+        return positive(scale, "scale")
 
     @classmethod
     def params_size(cls, event_shape, scale="predicted"):
@@ -259,11 +122,11 @@ class NormalDiag(Normal):
     """
 
     def __init__(self, event_size, min_scale=1e-6, **kwargs):
-        super().__init__(_event_shape(event_size, "event_size"), min_scale=min_scale, **kwargs)
+        super().__init__(sizes(event_size, "event_size"), min_scale=min_scale, **kwargs)
 
     @classmethod
     def params_size(cls, event_size):
-        return 2 * math.prod(_event_shape(event_size, "event_size"))
+        return 2 * math.prod(sizes(event_size, "event_size"))
 
     @property
     def input_size(self):
@@ -296,16 +159,16 @@ class NormalTriL(ToDistribution):
     """
 
     def __init__(self, event_size, min_scale=1e-6, **kwargs):
-        super().__init__(_event_shape(event_size, "event_size"), **kwargs)
+        super().__init__(sizes(event_size, "event_size"), **kwargs)
         if len(self.event_shape) != 1:
             raise ValueError(
                 f"Expected `event_size` to be one integer. Received: event_size={event_size!r}"
             )
-        self.min_scale = _positive(min_scale, "min_scale")
+        self.min_scale = positive(min_scale, "min_scale")
 
     @classmethod
     def params_size(cls, event_size):
-        (size,) = _event_shape(event_size, "event_size")
+        (size,) = sizes(event_size, "event_size")
         return size + size * (size + 1) // 2
 
     @property
@@ -366,7 +229,7 @@ class Categorical(ToDistribution):
 
     def __init__(self, event_shape, num_classes, **kwargs):
         super().__init__(event_shape, **kwargs)
-        (self.num_classes,) = _event_shape(num_classes, "num_classes")
+        (self.num_classes,) = sizes(num_classes, "num_classes")
 
     @classmethod
     def params_size(cls, event_shape, num_classes):
@@ -444,7 +307,7 @@ class DistributionLayer(ToDistribution):
     @classmethod
     def params_size(cls, family, event_shape, **fixed):
         family = family if isinstance(family, str) else family.__name__
-        return len(cls._predicted(family, fixed)) * math.prod(_event_shape(event_shape))
+        return len(cls._predicted(family, fixed)) * math.prod(sizes(event_shape))
 
     @property
     def input_size(self):

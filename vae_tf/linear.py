@@ -13,11 +13,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from vae_tf.distributions import Independent, MultivariateNormalTriL
 from vae_tf.elbo import ElboTerms
-from vae_tf.layers import Independent, MultivariateNormalTriL, Normal, NormalDiag, _event_shape
+from vae_tf.layers import Normal, NormalDiag
 from vae_tf.model import VAE
 from vae_tf.networks import mlp
 from vae_tf.priors import StandardNormal
+from vae_tf.to_distribution import sizes
 
 tfd = tfp.distributions
 
@@ -132,7 +134,7 @@ class LinearGaussian:
             `ElboTerms(elbo, reconstruction, kl)`, each [B], nats, float64.
         """
         self._centred(x)  # refuses what is not data
-        spread = tf.einsum("dl,...lk,dk->...", self.weights, _covariance(q_z), self.weights)
+        spread = tf.einsum("lk,...lk->...", self.weights.T @ self.weights, _covariance(q_z))
         reconstruction = self.decode(q_z.mean()).log_prob(x) - spread / (2 * self.scale**2)
         kl = tfd.kl_divergence(q_z, self.prior)
         return ElboTerms(reconstruction - kl, reconstruction, kl)
@@ -159,7 +161,7 @@ class LinearGaussian:
                 is left for the noise.
         """
         x = np.asarray(x, "float64")
-        (latent_size,) = _event_shape(latent_size, "latent_size")
+        (latent_size,) = sizes(latent_size, "latent_size")
         if x.ndim != 2 or latent_size >= min(x.shape) or not np.isfinite(x).all():
             raise ValueError(
                 "Expected finite `x` of shape [N, D] and `latent_size` below both. "

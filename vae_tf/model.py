@@ -73,10 +73,10 @@ class VAE(keras.Model):
     def _latent_size(encoder, decoder):
         """L, from the encoder's output; it must be what the decoder takes."""
         for name, network in (("encoder", encoder), ("decoder", decoder)):
-            if not isinstance(network, keras.Model) or not network.built:
+            if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
                 raise TypeError(
-                    f"Expected `{name}` to be a built keras.Model that ends in a distribution, "
-                    f"such as vt.networks.mlp(...). Received: {network!r}"
+                    f"Expected `{name}` to be a Sequential or Functional keras.Model with known "
+                    f"inputs, such as vt.networks.mlp(...). Received: {network!r}"
                 )
             output = network(tf.zeros([1, *network.input_shape[1:]]))
             if not isinstance(output, tfd.Distribution):

@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf.layers import Independent, _event_shape
+from vae_tf.distributions import Independent
+from vae_tf.to_distribution import sizes
 
 tfd = tfp.distributions
 
@@ -26,7 +27,7 @@ class Prior(keras.Layer):
         if kwargs.get("dtype") is None and "mixed" in keras.config.dtype_policy().name:
             kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        (self.latent_size,) = _event_shape(latent_size, "latent_size")
+        (self.latent_size,) = sizes(latent_size, "latent_size")
 
     def distribution(self):
         raise NotImplementedError("A subclass of Prior defines `distribution()`.")

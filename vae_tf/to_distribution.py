@@ -1,0 +1,104 @@
+"""The base of all layers that end a network in a distribution.
+
+Keras must know a shape and a dtype before it has numbers: `compute_output_spec` answers with
+those of a sample. At run time `call` returns the distribution itself, eagerly, in `tf.function`,
+under XLA, and after `.keras` save and load.
+"""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vae_tf.distributions import Independent
+
+__all__ = ["ToDistribution", "positive", "sizes"]
+
+
+def sizes(event_shape, argument="event_shape"):
+    """(28, 28) for (28, 28), (2,) for 2; positive integers only."""
+    shape = event_shape if isinstance(event_shape, (tuple, list)) else (event_shape,)
+    whole = [isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in shape]
+    if not shape or not all(whole) or any(n < 1 for n in shape):
+        raise ValueError(
+            f"Expected `{argument}` to be a positive integer or a tuple of them. "
+            f"Received: {argument}={event_shape!r}"
+        )
+    return tuple(int(n) for n in shape)
+
+
+def positive(value, argument):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not value > 0:
+        raise ValueError(
+            f"Expected `{argument}` to be a positive number. Received: {argument}={value!r}"
+        )
+    return float(value)
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class ToDistribution(keras.Layer):
+    """Base of the layers that end a network in a distribution: [..., P] to event [*event].
+
+    A subclass says how many parameters it needs (`params_size`, and `input_size` of an instance)
+    and builds the distribution from them (`distribution`). The layer computes in float32 at least,
+    also under a mixed precision policy: log-densities are sums of many terms.
+
+    Args:
+        event_shape: the shape of one draw, a positive integer or a tuple of them.
+        **kwargs: of `keras.Layer`.
+
+    Raises:
+        ValueError: if `event_shape` holds anything but positive integers, or if the last axis of
+            the input is not `input_size` wide.
+    """
+
+    def __init__(self, event_shape, **kwargs):
+        if kwargs.get("dtype") is None and "mixed" in keras.config.dtype_policy().name:
+            kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.event_shape = sizes(event_shape)
+
+    @classmethod
+    def params_size(cls, event_shape):
+        """How wide the layer before must be: the number of parameters of one distribution."""
+        return math.prod(sizes(event_shape))
+
+    @property
+    def input_size(self):
+        """`params_size` of this instance."""
+        return self.params_size(self.event_shape)
+
+    def distribution(self, params):
+        """The distribution with parameters `params`, shape [..., input_size]."""
+        raise NotImplementedError("A subclass of ToDistribution defines `distribution(params)`.")
+
+    def build(self, input_shape):
+        if input_shape[-1] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__} with event shape {self.event_shape} takes "
+                f"{self.input_size} parameters. Expected an input of shape [..., "
+                f"{self.input_size}]. Received: shape {list(input_shape)}"
+            )
+        super().build(input_shape)
+
+    def call(self, params):
+        return self.distribution(params)
+
+    def compute_output_spec(self, params):
+        shape = (*params.shape[:-1], *self.event_shape)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "event_shape": self.event_shape}
+
+    def _to_event(self, params, *trailing):
+        """[..., P] -> [..., *event, *trailing]"""
+        event = (*self.event_shape, *trailing)
+        shaped = tf.reshape(params, tf.concat([tf.shape(params)[:-1], event], axis=0))
+        shaped.set_shape((*params.shape[:-1], *event))
+        return shaped
+
+    def _independent(self, distribution):
+        """One event out of the scalar distributions along the event axes."""
+        return Independent(distribution, reinterpreted_batch_ndims=len(self.event_shape))
