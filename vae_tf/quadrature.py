@@ -15,9 +15,11 @@ __all__ = ["Grid", "grid"]
 _FIRST_WIDTH = 8.0  # the first box reaches this many standard deviations of the prior,
 _FIRST_SIDES = (80, 320)  # with so many nodes per axis, each decoded once for all examples;
 _WIDTH = 9.0  # the next ones this many of a single posterior,
-_SIDES = (48, 96, 192)  # with so many nodes.
-_ROUNDS = 40
-_EXAMPLES = 256  # at a time: 200 MB for the weights on the largest grid
+_SIDES = (48, 96, 192)  # with so many nodes,
+_ROUNDS = 12  # and so many moves for each;
+_LAST_SIDE = 640  # the first box once more, for what still fails,
+_AT_LAST = 64  # so many examples at a time.
+_EXAMPLES = 256  # at a time before: 200 MB for the weights on the largest grid
 
 
 class Grid(NamedTuple):
@@ -40,16 +42,18 @@ def grid(model, x, *, tolerance=1e-4, progress=False):
     as small as the width of the posterior. Range and resolution are found for each example: the
     first grids cover the prior; where they are too coarse, the weights are flattened until they
     can be resolved, and the next grid is laid around their mean, along their principal axes.
+    Where hills lie too far apart for that, a finer grid covers the prior.
 
     The error estimate compares the sum with those over every second node of each axis, which use
     twice the spacing: they are far worse, so their spread is an honest bound for a posterior
-    whose features the nodes have seen at all. The tail beyond the box and rounding are added.
+    whose features the nodes have seen at all. The share of the integral beyond the box and rounding
+    are added.
 
     Args:
         model: has `prior` (with a mean and a standard deviation) and `decode(z)`.
         x: data, shape [B, *event].
-        tolerance: refine until the estimated error, rounding aside, is below, in nats. Where 192
-            nodes per axis around a posterior are not enough, `error` says so.
+        tolerance: refine until the estimated error, rounding aside, is below, in nats. Where the
+            finest grids are not enough, `error` says so; it is infinite where they resolve nothing.
         progress: show a progress bar.
 
     Returns:
@@ -82,23 +86,24 @@ def _grid(model, x, tolerance):
     """`grid` of a few examples."""
     latents = model.prior.event_shape[0]
     centre, reach = model.prior.mean().numpy(), _FIRST_WIDTH * model.prior.stddev().numpy()
+    first = _Box(centre[None], np.diag(reach)[None], np.zeros(1))
     result = Grid(np.zeros(len(x)), np.full(len(x), np.inf), np.zeros(len(x), int))
-    todo, first = np.arange(len(x)), _Box(centre[None], np.diag(reach)[None])
-    powers = np.ones(len(x))
-    for side in _FIRST_SIDES:
-        # Four times the nodes resolve what had to be flattened by a factor of sixteen.
-        if len(todo) and powers.max() >= 1 / 16:
-            lattice = _lattice(side, latents)
-            todo, box, powers = _refine(model, x, todo, first, lattice, tolerance, result)
-    sides, powers = iter(_SIDES), np.zeros(len(todo))
-    side = next(sides)
-    for _ in range(_ROUNDS):
-        if len(todo) and powers.min() == 1:  # every box is in place: what lacks is resolution
-            side = next(sides, None)
-        if side is None or not len(todo):
-            break
-        lattice = _lattice(side, latents)
-        todo, box, powers = _refine(model, x, todo, box, lattice, tolerance, result)
+
+    def refine(todo, box, side):
+        return _refine(model, x, todo, box, _lattice(side, latents), tolerance, result)
+
+    todo, box, powers = refine(np.arange(len(x)), first, _FIRST_SIDES[0])
+    # Four times the nodes resolve what had to be flattened by a factor of sixteen.
+    if len(todo) and powers.max() >= 1 / 16:
+        todo, box, powers = refine(todo, first, _FIRST_SIDES[1])
+    for side in _SIDES:
+        for _ in range(_ROUNDS):
+            if len(todo):
+                todo, box, powers = refine(todo, box, side)
+            if len(todo) == 0 or powers.min() == 1:  # all in place: what lacks is resolution
+                break
+    for start in range(0, len(todo), _AT_LAST):  # hills far apart fit no single box
+        refine(todo[start : start + _AT_LAST], first, _LAST_SIDE)
     return result._replace(error=result.error + _rounding(model, x, centre))
 
 
@@ -111,19 +116,21 @@ def _rounding(model, x, centre):
 
 
 def _refine(model, x, todo, box, lattice, tolerance, result):
-    """One round for the examples `todo`. Writes their results; returns the examples that need
-    another, the boxes for it, and the powers by which their weights were flattened for them,
+    """One round for the examples `todo`: keeps what it improves, and returns the examples that
+    need another, the boxes for it, and the powers by which their weights were flattened for them,
     zero where the box does not hold all of the posterior.
     """
     log_w = _log_joint_on(model, x[todo], box.place(lattice.u))  # [N, b]
     power, next_box = _next_box(log_w, box, lattice)
     estimate, spread = _integrate(log_w, box, lattice)
-    tail = _tail(log_w, lattice)
-    power = power * (tail <= tolerance)
-    error = np.where(power == 1, spread + tail, np.inf)  # a peak between nodes shows no spread
-    result.estimate[todo], result.error[todo], result.nodes[todo] = estimate, error, lattice.side
+    missed = _tail(log_w, lattice) + box.outside
+    error = np.where(power == 1, spread + missed, np.inf)  # a peak between nodes has no spread
+    better = error <= result.error[todo]
+    rows = todo[better]
+    result.estimate[rows], result.error[rows] = estimate[better], error[better]
+    result.nodes[rows] = lattice.side
     left = ~(error <= tolerance)
-    return todo[left], next_box.take(left), power[left]
+    return todo[left], next_box.take(left), (power * (missed <= tolerance))[left]
 
 
 class _Lattice(NamedTuple):
@@ -137,6 +144,7 @@ class _Box(NamedTuple):
 
     centre: np.ndarray  # [b, L], or [1, L] shared by all examples
     axes: np.ndarray  # [b, L, L], or [1, L, L]
+    outside: np.ndarray  # [b], or [1]: the share of the integral that is known to lie outside
 
     def place(self, u):
         return self.centre + np.einsum("bij,nj->nbi", self.axes, u)  # [N, b, L]
@@ -221,7 +229,16 @@ def _next_box(log_w, box, lattice):
             break
         power[todo] /= 2
     centre = box.centre + np.einsum("bij,bj->bi", box.axes, mean)
-    return power, _Box(centre, _WIDTH * box.axes @ axes)
+    outside = box.outside + _share_outside(log_w, lattice.u, mean, _WIDTH * axes)
+    return power, _Box(centre, _WIDTH * box.axes @ axes, outside)
+
+
+def _share_outside(log_w, u, mean, axes):
+    """The share of the weights beyond the boxes mean + axes @ [-1, 1]^L of the unit box, [b]."""
+    w = np.exp(log_w - _log_sum(log_w))
+    inverse = np.linalg.inv(axes)
+    beyond = [np.abs((u - m) @ a.T).max(axis=1) > 1 for m, a in zip(mean, inverse, strict=True)]
+    return np.array([column[far].sum() for column, far in zip(w.T, beyond, strict=True)])
 
 
 def _moments(log_w, u):
