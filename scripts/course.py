@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from notebook_lint import FOLDED
 from stamp import ROOT, notebooks
 
 HEADLINE = "application/vnd.vae-tf.headline+json"
@@ -85,7 +86,8 @@ def normalise(notebook):
         }
     )
     for cell in notebook.cells:
-        kept = {key: value for key, value in cell.metadata.items() if key in ("tags", "cellView")}
+        tags = cell.metadata.get("tags", [])
+        kept = ({"tags": tags} if tags else {}) | (FOLDED if "check" in tags else {})
         cell.metadata = nbformat.from_dict(kept)
         for output in cell.get("outputs", []):
             _still(output.get("data", {}))

@@ -20,6 +20,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\w|\bC:\\")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$", flags=re.MULTILINE)
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
 RULES = []
 
 
@@ -195,6 +196,15 @@ def exercises_have_four_parts(notebook):
     for cell in tagged(notebook, "check"):
         if "checks.check(" not in cell.source:
             yield f"Expected a call of vt.checks.check. Received {cell.source[:60]!r}."
+
+
+@rule
+def checks_are_folded(notebook):
+    """A check computes the answer, so JupyterLab and Colab show it folded."""
+    for cell in tagged(notebook, "check"):
+        kept = {key: cell.metadata.get(key) for key in FOLDED}
+        if kept != FOLDED or not cell.source.startswith("# @title "):
+            yield f"Expected a '# @title' line and {FOLDED}. Received {cell.source[:40]!r}, {kept}."
 
 
 @rule

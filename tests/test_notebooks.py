@@ -43,12 +43,18 @@ def stream(text, name="stdout"):
     return new_output("stream", name=name, text=text)
 
 
+def folded(cell):
+    """The cell, as the runner folds a check."""
+    cell.metadata |= notebook_lint.FOLDED
+    return cell
+
+
 def exercise():
     """The four cells of an exercise, not attempted."""
     return [
         markdown("What is one and one?", "exercise"),
         code("answer = None", "stub"),
-        code(CHECK, "check", outputs=[stream("not attempted")]),
+        folded(code(f"# @title Check\n{CHECK}", "check", outputs=[stream("not attempted")])),
         markdown(SOLUTION, "solution"),
     ]
 
@@ -78,6 +84,7 @@ def broken(rule):
         "ends_with_summary_recall_references": [markdown("## Summary")],
         "tags_are_known": [code("x = 1", "exercize")],
         "exercises_have_four_parts": [code("answer = None", "stub")],
+        "checks_are_folded": [*exercise()[:2], code(CHECK, "check"), exercise()[3]],
         "exercises_are_left_to_the_reader": exercise()[:2]
         + [code(CHECK, "check", outputs=[stream("ok")]), exercise()[3]],
     }
@@ -149,7 +156,7 @@ def test_a_name_of_the_package_is_not_defined_again():
 def test_the_solution_goes_between_stub_and_check():
     sources = [cell.source for cell in solutions.solved(good()).cells]
     start = sources.index("answer = None")
-    assert sources[start : start + 3] == ["answer = None", "answer = 2", CHECK]
+    assert sources[start : start + 3] == ["answer = None", "answer = 2", f"# @title Check\n{CHECK}"]
 
 
 @pytest.mark.parametrize("source", ["no block", SOLUTION + SOLUTION, "```python\nx = 1\n```"])
