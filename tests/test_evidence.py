@@ -155,6 +155,34 @@ class TestGrid:
         assert abs(grid.estimate[0] - truth) <= grid.error[0] + 1e-6
         assert grid.error[0] <= 1e-3
 
+    @pytest.mark.parametrize("scale", [0.05, 0.1, 0.3])
+    @pytest.mark.parametrize(
+        "decoder",
+        [
+            lambda z: tf.sin(2 * z),
+            lambda z: tf.sin(3 * z),
+            lambda z: tf.concat([tf.cos(2 * z), tf.sin(2 * z)], axis=-1),
+            lambda z: tf.nn.relu(z) - 2 * tf.nn.relu(-z - 1),
+        ],
+    )
+    def test_many_hills_and_kinks(self, decoder, scale):
+        """One latent, a posterior of up to a dozen hills: by a sum over 600,001 nodes."""
+
+        class Wave:
+            prior = vt.priors.StandardNormal(1, dtype="float64")()
+
+            def decode(self, z):
+                return vt.distributions.Independent(tfd.Normal(decoder(z), np.float64(scale)), 1)
+
+        u = np.linspace(-12, 12, 600_001)[:, None]
+        loc = decoder(tf.constant(u)).numpy()
+        x = loc[100_000:500_000:20_000]  # z between -8 and 8
+        prior = scipy.stats.norm.logpdf(u[:, 0])
+        log_joint = [prior + scipy.stats.norm(loc, scale).logpdf(v).sum(-1) for v in x]
+        truth = scipy.special.logsumexp(log_joint, axis=1) + np.log(u[1, 0] - u[0, 0])
+        grid = vt.evidence.grid(Wave(), x)
+        assert (np.abs(grid.estimate - truth) <= grid.error + 1e-6).all()
+
     def test_examples_in_parts_are_the_same_examples(self, trained, binary_digits, monkeypatch):
         x = binary_digits[1][:7]
         whole = vt.evidence.grid(trained, x)

@@ -6,9 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from conftest import B, L, S, make_vae
 
 import vae_tf as vt
+
+tfd = tfp.distributions
 
 
 def binary(n, event=(8, 8)):
@@ -66,6 +69,52 @@ class TestBadInput:
         with pytest.raises(ValueError, match="Expected `beta`"):
             vt.objectives.BetaELBO(beta)
 
+    def test_encoder_and_decoder_swapped(self):
+        vae = make_vae(2)
+        with pytest.raises(ValueError, match="are encoder and decoder swapped"):
+            vt.VAE(vae.decoder, vae.encoder)
+
+    def test_metrics_of_keras_have_no_target(self):
+        with pytest.raises(ValueError, match="Expected no `metrics`"):
+            make_vae(2).compile("adam", metrics=["mse"])
+
+    @pytest.mark.parametrize("shape", [(8, 8), (3, 2, 8, 8)])
+    def test_evidence_wants_one_batch_axis(self, shape):
+        vae, x = make_vae(2), np.zeros(shape, "float32")
+        for attempt in (vt.evidence.grid, lambda m, x: vt.evidence.iwae(m, x, 3)):
+            with pytest.raises(ValueError, match=r"Expected `x` of shape \[.?B.?, 8, 8\]"):
+                attempt(vae, x)
+
+    def test_no_examples_give_no_numbers(self):
+        vae, x = make_vae(2), np.zeros((0, 8, 8), "float32")
+        for field in (*vae.elbo(x), *vt.evidence.iwae(vae, x, 3), *vt.evidence.grid(vae, x)):
+            assert field.shape == (0,)
+
+    def test_a_class_that_forgets_independent(self):
+        class Forgets:
+            prior = vt.priors.StandardNormal(1)()
+
+            def encode(self, x):
+                return tfd.Normal(tf.zeros([len(x), 1]), 1.0)
+
+            def decode(self, z):
+                return tfd.Normal(z, 1.0)
+
+        with pytest.raises(ValueError, match=r"`encode\(x\)` to be a distribution of event shape"):
+            vt.elbo.forward(Forgets(), np.zeros((B, 1), "float32"))
+        Forgets.encode = lambda _, x: vt.layers.NormalDiag(1)(tf.zeros([len(x), 2]))
+        with pytest.raises(ValueError, match="tfd.Independent makes independent dimensions"):
+            vt.elbo.forward(Forgets(), np.zeros((B, 1), "float32"))
+
+    @pytest.mark.parametrize(
+        "family, outside",
+        [("Beta", 0.0), ("Geometric", 1.5), ("Weibull", -1.0), ("VonMises", np.inf)],
+    )
+    def test_the_support_of_any_family(self, family, outside):
+        vae = make_vae(2, vt.layers.DistributionLayer(family, 4), event=(4,))
+        with pytest.raises(ValueError, match="another support"):
+            vae.elbo(np.full((B, 4), outside, "float32"))
+
     def test_a_network_without_a_distribution(self):
         encoder = keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten()])
         decoder = vt.networks.mlp(64, vt.layers.Bernoulli((8, 8)))
@@ -117,6 +166,11 @@ class TestUse:
         vae, x = make_vae(2), binary(B)
         expected = vae.decode(vae.encode(x).mean()).mean()
         np.testing.assert_allclose(vae.predict(x, verbose=0), expected, rtol=1e-5)
+
+    def test_float64_networks_bring_their_prior_along(self):
+        encoder = vt.networks.mlp(4, vt.layers.NormalDiag(2, dtype="float64"), dtype="float64")
+        decoder = vt.networks.mlp(2, vt.layers.Normal(4, dtype="float64"), dtype="float64")
+        assert vt.VAE(encoder, decoder).elbo(np.zeros((B, 4))).elbo.dtype == "float64"
 
     def test_integers_and_doubles_are_cast(self):
         vae, x = make_vae(2), binary(B)

@@ -118,4 +118,4 @@ def test_the_set_up_cell_finds_a_checkout_above(tmp_path):
 def test_the_set_up_cell_says_what_to_set(tmp_path):
     if stamp.repository():
         pytest.skip("the address is known")
-    assert "Expected REPOSITORY = 'owner/name'. Received ''." in set_up(tmp_path).stderr
+    assert "Expected REPOSITORY = 'owner/name'. Received: ''" in set_up(tmp_path).stderr

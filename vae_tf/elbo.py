@@ -63,6 +63,15 @@ def require_count(value, name):
     return int(value)
 
 
+def require_latents(q, name):
+    """A distribution over latents is one over vectors: event shape [L]."""
+    if q.event_shape.rank != 1:
+        raise ValueError(
+            f"Expected `{name}` to be a distribution of event shape [L]; tfd.Independent(..., 1) "
+            f"makes independent latents one event. Received: event shape {list(q.event_shape)}"
+        )
+
+
 def forward(model, x, num_samples=1, *, seed=None, **kwargs):
     """One pass of any model that has `prior`, `encode` and `decode`.
 
@@ -82,6 +91,7 @@ def forward(model, x, num_samples=1, *, seed=None, **kwargs):
     """
     num_samples, seed = require_count(num_samples, "num_samples"), as_seed(seed)
     q_z = model.encode(x, **kwargs)
+    require_latents(q_z, "encode(x)")
     z = q_z.sample(num_samples, seed=seed)  # [S, B, L]
     p_x = model.decode(z, **kwargs)
     return Forward(support.check(p_x, x), model.prior, q_z, z, p_x)

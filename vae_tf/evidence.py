@@ -48,8 +48,9 @@ def iwae(model, x, num_samples, *, seed=None, progress=False):
 
     Returns:
         `KSampleBound(estimate, standard_error, effective_sample_size)`, each [B], nats. The
-        standard error is that of the delta method, sd(w) / (mean(w) sqrt(K)): it is itself
-        unreliable where the effective sample size is a handful.
+        standard error is that of the delta method, sd(w) / (mean(w) sqrt(K)). Where q is
+        narrower than the posterior the weights may have an infinite variance, and then neither it
+        nor the effective sample size gives a warning.
 
     Raises:
         ValueError: if `num_samples` is not a positive integer, or `x` is outside the support.

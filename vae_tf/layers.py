@@ -135,6 +135,10 @@ class NormalDiag(Normal):
     @staticmethod
     def inverse_scale(scale, min_scale=1e-6):
         """The network output that gives this scale: log(expm1(scale - min_scale)), shifted."""
+        if not np.all(np.asarray(scale) > min_scale):
+            raise ValueError(
+                f"Expected `scale` above min_scale={min_scale}. Received: scale={scale}"
+            )
         return np.log(np.expm1(np.asarray(scale) - min_scale)) - _UNIT_SOFTPLUS
 
     def get_config(self):

@@ -72,7 +72,7 @@ class LinearGaussian:
 
     def decode(self, z):
         """p(x|z), z of shape [..., L]: batch [...], event [D]."""
-        z = tf.convert_to_tensor(z, tf.float64)
+        z = tf.cast(z, tf.float64)
         loc = tf.einsum("...l,dl->...d", z, self.weights) + self.mean
         return Independent(tfd.Normal(loc, self.scale), reinterpreted_batch_ndims=1)
 
@@ -133,7 +133,7 @@ class LinearGaussian:
         Returns:
             `ElboTerms(elbo, reconstruction, kl)`, each [B], nats, float64.
         """
-        self._centred(x)  # refuses what is not data
+        x = self._centred(x) + self.mean  # float64, and refused if it is no data
         spread = tf.einsum("lk,...lk->...", self.weights.T @ self.weights, _covariance(q_z))
         reconstruction = self.decode(q_z.mean()).log_prob(x) - spread / (2 * self.scale**2)
         kl = tfd.kl_divergence(q_z, self.prior)

@@ -58,7 +58,9 @@ class VAE(keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         latent_size = self._latent_size(encoder, decoder)
-        self.prior_layer = StandardNormal(latent_size) if prior is None else prior
+        if prior is None:
+            prior = StandardNormal(latent_size, dtype=encoder.layers[-1].compute_dtype)
+        self.prior_layer = prior
         self.objective = ELBO() if objective is None else objective
         self._require_parts(latent_size)
         self._seed = seed
@@ -84,7 +86,12 @@ class VAE(keras.Model):
                     f"Expected `{name}` to end in a distribution layer, such as "
                     f"vt.layers.NormalDiag(2). Received: an output of {type(output).__name__}"
                 )
-        (latent_size,) = encoder.output_shape[1:]
+        if len(encoder.output_shape) != 2:
+            raise ValueError(
+                "Expected an encoder that ends in event shape [L]. Received: event shape "
+                f"{list(encoder.output_shape[1:])} (are encoder and decoder swapped?)"
+            )
+        latent_size = encoder.output_shape[1]
         if decoder.input_shape[1:] != (latent_size,):
             raise ValueError(
                 f"The encoder gives {latent_size} latents. Expected a decoder with input shape "
@@ -167,11 +174,14 @@ class VAE(keras.Model):
         return self.decode(self.encode(x).mean()).mean()
 
     def compile(self, optimizer="adam", loss=None, **kwargs):
-        if loss is not None:
-            raise ValueError(
-                "The loss of a VAE is minus the mean of its objective. Expected no `loss`; choose "
-                f"the objective in VAE(..., objective=...). Received: loss={loss!r}"
-            )
+        chosen = {"loss": loss, **{k: kwargs.get(k) for k in ("metrics", "weighted_metrics")}}
+        for name, value in chosen.items():
+            if value is not None:
+                raise ValueError(
+                    "The loss of a VAE is minus the mean of its objective, and its metrics are "
+                    f"elbo, reconstruction and kl. Expected no `{name}`; choose the objective in "
+                    f"VAE(..., objective=...). Received: {name}={value!r}"
+                )
         super().compile(optimizer=optimizer, **kwargs)
 
     def compile_from_config(self, config):
@@ -181,7 +191,9 @@ class VAE(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, y=None, **kwargs):
-        """Keras' `fit`, after a look at the data: all of it is checked before the first step."""
+        """Keras' `fit`, after a look at the data: an array is checked before the first step, a
+        `tf.data.Dataset` as it is read, a `PyDataset` by its first batch.
+        """
         if kwargs.get("validation_data") is not None:
             validation = self._checked(kwargs["validation_data"], "validation_data")
             kwargs["validation_data"] = validation

@@ -27,7 +27,7 @@ def log_prob(p_x, x):
     Returns:
         Shape [N, B], float64, nats.
     """
-    x = support.check(p_x, x)
+    x = support.check(p_x[:1], x)  # one of the latents: it broadcasts against all examples
     terms = _exponential_family(getattr(p_x, "distribution", p_x), x)
     if terms is None:  # any other family, by broadcasting: [B, 1, *event] against batch [N]
         return tf.transpose(tf.cast(p_x.log_prob(x[:, None]), tf.float64))

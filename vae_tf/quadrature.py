@@ -8,18 +8,18 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from vae_tf import chunks, pairwise
-from vae_tf.elbo import log_joint
+from vae_tf.elbo import log_joint, require_latents
 
 __all__ = ["Grid", "grid"]
 
-_FIRST_WIDTH = 8.0  # the first box reaches this many standard deviations of the prior,
-_FIRST_SIDES = (80, 320)  # with so many nodes per axis, each decoded once for all examples;
-_WIDTH = 9.0  # the next ones this many of a single posterior,
-_SIDES = (48, 96, 192)  # with so many nodes,
-_ROUNDS = 12  # and so many moves for each;
-_LAST_SIDE = 640  # the first box once more, for what still fails,
-_AT_LAST = 64  # so many examples at a time.
-_EXAMPLES = 256  # at a time before: 200 MB for the weights on the largest grid
+# {number of latents: ...}
+_FIRST_SIDES = {1: (20_000,), 2: (80, 320)}  # nodes per axis on the prior, decoded once for all
+_LAST_SIDE = {1: 200_000, 2: 640}  # the same, for the few examples that nothing else resolves
+_FIRST_WIDTH = 8.0  # these grids reach so many standard deviations of the prior,
+_WIDTH = 9.0  # those in between so many of a single posterior,
+_SIDES = (48, 96, 192)  # with so many nodes per axis,
+_ROUNDS = 12  # and so many moves for each.
+_EXAMPLES, _AT_LAST = 256, 64  # at a time: 200 MB for the weights on the largest grid
 
 
 class Grid(NamedTuple):
@@ -38,16 +38,17 @@ def grid(model, x, *, tolerance=1e-4, progress=False):
 
         log p(x) = log int p(x|z) p(z) dz   ~   log sum_i h^L p(x|z_i) p(z_i)
 
-    A sum over equidistant nodes converges faster than any power of the spacing h once h is about
-    as small as the width of the posterior. Range and resolution are found for each example: the
-    first grids cover the prior; where they are too coarse, the weights are flattened until they
-    can be resolved, and the next grid is laid around their mean, along their principal axes.
-    Where hills lie too far apart for that, a finer grid covers the prior.
+    For a smooth integrand a sum over equidistant nodes converges faster than any power of the
+    spacing h, once h is about as small as the width of the posterior. Range and resolution are
+    found for each example: the first grids cover the prior; where they are too coarse, the weights
+    are flattened until they can be resolved, and the next grid is laid around their mean, along
+    their principal axes. Where hills lie too far apart for that, a finer grid covers the prior.
 
     The error estimate compares the sum with those over every second node of each axis, which use
-    twice the spacing: they are far worse, so their spread is an honest bound for a posterior
-    whose features the nodes have seen at all. The share of the integral beyond the box and rounding
-    are added.
+    twice the spacing and are far worse. The share of the integral beyond the box, that of hills
+    narrower than one spacing (three times) and rounding are added. What it cannot know of are
+    hills so narrow that the first grids step over them: 0.0008 prior standard deviations apart
+    for one latent, 0.05 for two.
 
     Args:
         model: has `prior` (with a mean and a standard deviation) and `decode(z)`.
@@ -69,6 +70,7 @@ def grid(model, x, *, tolerance=1e-4, progress=False):
     truth.estimate  # [B], nats
     ```
     """
+    require_latents(model.prior, "prior")
     latents = model.prior.event_shape[0]
     if latents not in (1, 2):
         raise ValueError(
@@ -77,6 +79,8 @@ def grid(model, x, *, tolerance=1e-4, progress=False):
             "(vt.evidence.iwae bounds log p(x) for any number)"
         )
     x = np.asarray(x)
+    if len(x) == 0:
+        return Grid(np.zeros(0), np.zeros(0), np.zeros(0, int))
     parts = [x[i : i + _EXAMPLES] for i in range(0, len(x), _EXAMPLES)]
     grids = [_grid(model, part, tolerance) for part in tqdm(parts, disable=not progress)]
     return Grid(*(np.concatenate(field) for field in zip(*grids, strict=True)))
@@ -92,10 +96,11 @@ def _grid(model, x, tolerance):
     def refine(todo, box, side):
         return _refine(model, x, todo, box, _lattice(side, latents), tolerance, result)
 
-    todo, box, powers = refine(np.arange(len(x)), first, _FIRST_SIDES[0])
-    # Four times the nodes resolve what had to be flattened by a factor of sixteen.
-    if len(todo) and powers.max() >= 1 / 16:
-        todo, box, powers = refine(todo, first, _FIRST_SIDES[1])
+    todo, powers = np.arange(len(x)), np.ones(len(x))
+    for side in _FIRST_SIDES[latents]:
+        # Four times the nodes resolve what had to be flattened by a factor of sixteen.
+        if len(todo) and powers.max() >= 1 / 16:
+            todo, box, powers = refine(todo, first, side)
     for side in _SIDES:
         for _ in range(_ROUNDS):
             if len(todo):
@@ -103,7 +108,7 @@ def _grid(model, x, tolerance):
             if len(todo) == 0 or powers.min() == 1:  # all in place: what lacks is resolution
                 break
     for start in range(0, len(todo), _AT_LAST):  # hills far apart fit no single box
-        refine(todo[start : start + _AT_LAST], first, _LAST_SIDE)
+        refine(todo[start : start + _AT_LAST], first, _LAST_SIDE[latents])
     return result._replace(error=result.error + _rounding(model, x, centre))
 
 
@@ -112,7 +117,7 @@ def _rounding(model, x, centre):
     z = tf.convert_to_tensor(centre[None], model.prior.dtype)  # [1, L]
     size = 1 + np.abs(pairwise.log_prob(model.decode(z), x).numpy()[0])
     precise, own = (np.finfo(d).eps for d in ("float64", model.prior.dtype.as_numpy_dtype))
-    return 256 * precise * size + 4 * own * size
+    return 1024 * precise * size + 4 * own * size
 
 
 def _refine(model, x, todo, box, lattice, tolerance, result):
@@ -124,7 +129,10 @@ def _refine(model, x, todo, box, lattice, tolerance, result):
     power, next_box = _next_box(log_w, box, lattice)
     estimate, spread = _integrate(log_w, box, lattice)
     missed = _tail(log_w, lattice) + box.outside
-    error = np.where(power == 1, spread + missed, np.inf)  # a peak between nodes has no spread
+    flat = power == 1
+    rough = np.ones(len(todo))
+    rough[flat] = _share_unresolved(log_w[:, flat], lattice)
+    error = np.where(rough < 0.05, spread + missed + 3 * rough, np.inf)
     better = error <= result.error[todo]
     rows = todo[better]
     result.estimate[rows], result.error[rows] = estimate[better], error[better]
@@ -181,7 +189,9 @@ def _log_joint_on(model, x, z):
 
 def _log_sum(log_w, axis=0):
     top = log_w.max(axis=axis, keepdims=True)
-    return np.squeeze(top, axis) + np.log(np.exp(log_w - top).sum(axis=axis))
+    top = np.where(np.isfinite(top), top, 0.0)  # nothing but zero weights
+    with np.errstate(divide="ignore"):
+        return np.squeeze(top, axis) + np.log(np.exp(log_w - top).sum(axis=axis))
 
 
 def _integrate(log_w, box, lattice):
@@ -201,13 +211,33 @@ def _integrate(log_w, box, lattice):
 
 
 def _tail(log_w, lattice):
-    """The share of the integral beyond the box, if it goes on falling as at the edge, [b]."""
+    """The share of the integral beyond the box, if it goes on falling as at the edge, [b].
+
+    It is judged by bands a sixteenth of the box wide, so that no ripple of the likelihood passes
+    for a rise, and infinite where they do not fall, unless nothing to speak of is there.
+    """
     index = np.rint((lattice.u + 1) / lattice.spacing)
-    to_edge = np.minimum(index, lattice.side - 1 - index).min(axis=1)
+    to_edge = np.minimum(index, lattice.side - 1 - index).min(axis=1) // (lattice.side // 16)
     outer, inner = (np.exp(_log_sum(log_w[to_edge == k]) - _log_sum(log_w)) for k in (0, 1))
-    # A geometric series of rings; without end where the weights do not fall towards the edge.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(outer < inner, outer / (1 - outer / inner), np.where(outer > 0, np.inf, 0))
+    ratio = np.divide(outer, inner, out=np.ones_like(outer), where=outer < inner)
+    beyond = np.divide(outer * ratio, 1 - ratio, out=np.full_like(outer, np.inf), where=ratio < 1)
+    return np.where((ratio == 1) & (outer < 1e-9), 16 * outer, beyond)
+
+
+def _share_unresolved(log_w, lattice):
+    """The share of the weights on nodes whose hill is narrower than one spacing, [b].
+
+    The second difference of the log weights along an axis is (spacing / width)^2 for a Normal. A
+    hill between the nodes, or one of many, has a large one, whatever the variance of the whole.
+    """
+    latents = lattice.u.shape[1]
+    cube = log_w.reshape([lattice.side] * latents + [-1])
+    sharp = np.zeros(cube.shape, bool)
+    for axis in range(latents):
+        inside = [slice(None)] * axis + [slice(1, -1)]
+        sharp[tuple(inside)] |= np.diff(cube, n=2, axis=axis) < -1
+    w = np.exp(log_w - _log_sum(log_w))
+    return (w * sharp.reshape(w.shape)).sum(axis=0)
 
 
 def _next_box(log_w, box, lattice):

@@ -25,7 +25,7 @@ def as_seed(seed):
     Raises:
         TypeError: if `seed` is none of these.
     """
-    if seed is None:
+    if seed is None:  # new numbers each time
         return tfp.random.sanitize_seed(None)
     if isinstance(seed, keras.random.SeedGenerator):
         return tf.cast(seed.next(), tf.int32)

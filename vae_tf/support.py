@@ -22,6 +22,10 @@ def _between_0_and_1(x, _):
     return (x >= 0) & (x <= 1)
 
 
+def _inside_0_and_1(x, _):
+    return (x > 0) & (x < 1)
+
+
 def _zero_or_one(x, _):
     return (x == 0) | (x == 1)
 
@@ -42,7 +46,7 @@ def _positive(x, _):
 _SUPPORTS = {
     tfd.Bernoulli: (_zero_or_one, "only the values 0 and 1 (binarise grey values first)"),
     tfd.ContinuousBernoulli: (_between_0_and_1, "values between 0 and 1"),
-    tfd.Beta: (_between_0_and_1, "values between 0 and 1"),
+    tfd.Beta: (_inside_0_and_1, "values between 0 and 1, both excluded"),
     tfd.Categorical: (_category, "category numbers 0, 1, ..., num_classes - 1"),
     tfd.Poisson: (_counts, "whole numbers that are not negative (raw counts)"),
     tfd.NegativeBinomial: (_counts, "whole numbers that are not negative (raw counts)"),
@@ -59,12 +63,27 @@ def _family(p_x):
     return p_x
 
 
+def _as_tfp_knows_it(x, family):
+    """For other families: where TFP's bijector onto the support can be inverted, [B, *event]."""
+    try:
+        onto_support = family.experimental_default_event_space_bijector()
+    except NotImplementedError:
+        onto_support = tfp.bijectors.Identity()
+    if onto_support is None:  # a discrete family
+        inside = _whole(x) & tf.math.is_finite(family.log_prob(x))
+    else:
+        inside = tf.math.is_finite(onto_support.inverse(x)) & tf.math.is_finite(family.log_prob(x))
+    return tf.reduce_all(inside, axis=list(range(inside.shape.rank - x.shape.rank)))
+
+
 def _rule(p_x):
     family = _family(p_x)
     for kind, rule in _SUPPORTS.items():
         if isinstance(family, kind):
             return (family, *rule)
-    return family, lambda x, _: tf.math.is_finite(x), "finite values"
+    if isinstance(family, tfd.Normal):
+        return family, lambda x, _: tf.math.is_finite(x), "finite values"
+    return family, _as_tfp_knows_it, f"values in the support of {family.name}"
 
 
 def describe(p_x):
@@ -90,10 +109,11 @@ def check(p_x, x, name="x"):
     x = tf.convert_to_tensor(x)
     x = x if x.dtype == p_x.dtype else tf.cast(x, p_x.dtype)
     event = p_x.event_shape
-    if x.shape.rank is None or not x.shape[x.shape.rank - event.rank :].is_compatible_with(event):
+    if x.shape.rank != event.rank + 1 or not x.shape[1:].is_compatible_with(event):
+        wrap = "" if event.rank else " (tfd.Independent makes independent dimensions one event)"
         raise ValueError(
-            f"Expected `{name}` of shape [B, {', '.join(map(str, event))}] for the likelihood "
-            f"{_family(p_x).name}. Received: shape {list(x.shape)}"
+            f"Expected `{name}` of shape {['B', *event]} for the likelihood "
+            f"{_family(p_x).name}{wrap}. Received: shape {list(x.shape)}"
         )
     family, inside, words = _rule(p_x)
     ok = tf.math.is_finite(x) & inside(x, family)
