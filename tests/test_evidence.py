@@ -183,6 +183,27 @@ class TestGrid:
         grid = vt.evidence.grid(Wave(), x)
         assert (np.abs(grid.estimate - truth) <= grid.error + 1e-6).all()
 
+    @pytest.mark.parametrize("waves, scale, resolved", [(3, 0.3, True), (5, 0.05, False)])
+    def test_many_hills_in_the_plane(self, waves, scale, resolved):
+        """x = (sin(waves z_1), z_2) + noise: a row of hills, which the grid resolves or refuses."""
+
+        class Waves:
+            prior = vt.priors.StandardNormal(2, dtype="float64")()
+
+            def decode(self, z):
+                loc = tf.concat([tf.sin(waves * z[..., :1]), z[..., 1:]], axis=-1)
+                return vt.distributions.Independent(tfd.Normal(loc, np.float64(scale)), 1)
+
+        u = np.linspace(-12, 12, 600_001)
+        x = np.stack([np.linspace(-0.95, 0.95, 20), np.full(20, 0.4)], axis=1)
+        prior = scipy.stats.norm.logpdf(u)
+        rows = [prior + scipy.stats.norm(np.sin(waves * u), scale).logpdf(v) for v in x[:, 0]]
+        truth = scipy.special.logsumexp(rows, axis=1) + np.log(u[1] - u[0])
+        truth += scipy.stats.norm(0, np.hypot(1, scale)).logpdf(0.4)
+        grid = vt.evidence.grid(Waves(), x)
+        assert (np.abs(grid.estimate - truth) <= grid.error + 1e-6).all()
+        assert (grid.error <= 1e-3).all() == resolved
+
     def test_examples_in_parts_are_the_same_examples(self, trained, binary_digits, monkeypatch):
         x = binary_digits[1][:7]
         whole = vt.evidence.grid(trained, x)
