@@ -259,6 +259,26 @@ class TestGap:
         exact = tfd.kl_divergence(model.encode(x), model.posterior(x))
         assert (np.abs(gap.total - exact) < 4 * gap.error).all()
 
+    def test_without_a_closed_form_of_the_kl_its_noise_is_counted_too(self):
+        """A Student-t posterior; the spread of 300 estimates is what one of them states."""
+
+        class Heavy:
+            prior = vt.priors.StandardNormal(1)()
+
+            def encode(self, x):
+                q_z = vt.layers.DistributionLayer("StudentT", 1, df=8.0)
+                return q_z(tf.zeros([len(x), 2]))
+
+            def decode(self, z):
+                return vt.layers.Normal(1, scale=20.0)(z)  # nearly all of the noise is the KL's
+
+        x = np.zeros((1, 1), "float32")
+        gaps = [vt.gap.total(Heavy(), x, 200, seed=seed) for seed in range(300)]
+        spread = np.std([gap.elbo for gap in gaps], ddof=1)
+        stated = np.mean([gap.error for gap in gaps])
+        # A standard deviation of 300 draws has a relative error of 1 / sqrt(600).
+        assert abs(stated / spread - 1) < 4 / np.sqrt(600)
+
     def test_one_sample_is_too_few(self, trained, binary_digits):
         with pytest.raises(ValueError, match="at least 2"):
             vt.gap.total(trained, binary_digits[1][:2], num_samples=1)
