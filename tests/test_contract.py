@@ -18,7 +18,7 @@ from conftest import B, D, L, S, make_vae
 import vae_tf as vt
 
 tfd = tfp.distributions
-SOURCE = {p.name: p.read_text() for p in Path(vt.__file__).parent.glob("*.py")}
+SOURCE = {p.name: p.read_text() for p in Path(vt.__file__).parent.rglob("*.py")}
 PUBLIC = [getattr(vt, name) for name in vt.__all__]
 MODULES = [m for m in PUBLIC if inspect.ismodule(m)]
 
@@ -225,6 +225,8 @@ LIKELIHOODS = {
     "ContinuousBernoulli": (lambda: vt.layers.ContinuousBernoulli(4), 0.5, 1.5),
     "Categorical": (lambda: vt.layers.Categorical(4, 3), 2.0, 3.0),
     "Poisson": (lambda: vt.layers.Poisson(4), 3.0, 2.5),
+    "NegativeBinomial": (lambda: vt.layers.NegativeBinomial(4), 3.0, 2.5),
+    "ZINB": (lambda: vt.layers.ZeroInflatedNegativeBinomial(4, "predicted"), 3.0, -1.0),
     "Normal fixed": (lambda: vt.layers.Normal(4, scale=0.7), -1.0, np.inf),
     "Normal learned": (lambda: vt.layers.Normal(4, scale="learned"), -1.0, np.nan),
     "Normal predicted": (lambda: vt.layers.Normal(4), -1.0, np.nan),
@@ -294,6 +296,9 @@ def saved_models():
 
     yield "NormalTriL", full_covariance, (4,), 2.0
     yield "learned prior", lambda: make_vae(2, prior=LearnedPrior(2)), (8, 8), 1.0
+    mixture, vamp = vt.priors.MixtureOfNormals, vt.priors.VampPrior
+    yield "mixture prior", lambda: make_vae(2, prior=mixture(2, 4)), (8, 8), 1.0
+    yield "VampPrior", lambda: make_vae(2, prior=vamp(2, (4, 8, 8))), (8, 8), 1.0
 
     def convolutional():
         encoder = vt.networks.conv_encoder((8, 8), layers.NormalDiag(2), filters=(4, 8), hidden=8)

@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import itertools
 import pathlib
 import random
 import shutil
+import sys
 import urllib.error
 
 import keras
@@ -129,6 +131,107 @@ class TestLoad:
             *("x_train", "x_val", "x_test"),
             *("y_train", "y_val", "y_test"),
         )
+
+    @pytest.mark.parametrize("name", SMALL)
+    def test_the_others_have_no_factors(self, name):
+        assert data.load(name).factor_names is data.load(name).factor_sizes is None
+
+
+@pytest.fixture(scope="module")
+def sprites():
+    """The three splits as one, in the order of the factors: x [3, 4, 5, 10, 10, 24, 24]."""
+    d = data.load("sprites")
+    x, y = np.concatenate(d[:3]), np.concatenate(d[3:6])
+    return x[np.lexsort(y.T[::-1])].reshape(3, 4, 5, 10, 10, 24, 24)
+
+
+class TestSprites:
+    def test_shapes_types_and_names(self):
+        d = data.load("sprites")
+        assert [x.shape for x in d[:3]] == [(n, 24, 24) for n in (5000, 500, 500)]
+        assert [y.shape for y in d[3:6]] == [(n, 5) for n in (5000, 500, 500)]
+        assert all(x.dtype == np.float32 and set(np.unique(x)) == {0.0, 1.0} for x in d[:3])
+        assert all(y.dtype == np.int32 for y in d[3:6])
+        assert d.factor_names == ("shape", "scale", "rotation", "x", "y")
+        assert d.factor_sizes == (3, 4, 5, 10, 10)
+        assert all(type(size) is int for size in d.factor_sizes)
+        assert d.label_names == ("square", "ellipse", "triangle") and d.feature_names is None
+        for array in d[:6]:
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+
+    def test_every_combination_once_and_no_image_twice(self):
+        d = data.load("sprites")
+        x, y = np.concatenate(d[:3]), np.concatenate(d[3:6])
+        combinations = set(map(tuple, y.tolist()))
+        assert combinations == set(itertools.product(*map(range, d.factor_sizes)))
+        assert len(y) == len(combinations) == len(rows(x)) == 6000
+        # nor nearly twice: two sprites at the same place differ in at least 4 pixels
+        here = x[(y[:, 3] == 4) & (y[:, 4] == 4)].reshape(60, -1)
+        apart = np.abs(here[:, None] - here).sum(axis=-1) + 99 * np.eye(60)
+        assert apart.min() >= 4
+
+    def test_split_is_what_the_make_script_draws(self):
+        f = archive("sprites")
+        sprite = np.ravel_multi_index(f["y"][:, :3].T, (3, 4, 5))
+        split = make_script_helpers().stratified_split(sprite, 500, 500, 6000)
+        np.testing.assert_array_equal(f["split"], split)
+        for k in (1, 2):  # each of 60 sprites gives its share, 8 or 9, to either
+            assert set(np.bincount(sprite[split == k])) == {8, 9}
+        first = f["y"][:300]  # in random order: the first rows are a fair sample
+        assert all(len(np.unique(first[:, k])) == n for k, n in enumerate((3, 4, 5, 10, 10)))
+
+    def test_readme_states_size_and_checksum(self):
+        content = (SCRIPTS / "sprites.npz").read_bytes()
+        readme = (SCRIPTS / "README.md").read_text(encoding="utf-8")
+        assert hashlib.sha256(content).hexdigest() == data._SHIPPED["sprites"][0]
+        assert f"`{data._SHIPPED['sprites'][0]}`" in readme and f"{len(content):,}" in readme
+        assert len(content) < 60_000
+
+    def test_the_script_draws_what_is_stored(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "_write", make_script_helpers())
+        spec = importlib.util.spec_from_file_location("make_sprites", SCRIPTS / "make_sprites.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        written = {}
+        monkeypatch.setattr(module, "write", lambda _, **arrays: written.update(arrays))
+        module.main()
+        stored = archive("sprites")
+        assert written.keys() == stored.keys()
+        for key, array in written.items():
+            np.testing.assert_array_equal(array, stored[key])
+
+    def test_a_step_of_x_or_y_moves_the_image_by_a_pixel(self, sprites):
+        # `roll` would bring a pixel that leaves the picture in again on the other side
+        np.testing.assert_array_equal(sprites[:, :, :, 1:], np.roll(sprites[:, :, :, :-1], 1, -1))
+        np.testing.assert_array_equal(
+            sprites[:, :, :, :, 1:], np.roll(sprites[:, :, :, :, :-1], 1, -2)
+        )
+
+    def test_the_mean_of_the_pixels_is_the_centre(self, sprites):
+        c = np.arange(24) + 0.5
+        on = sprites[:2].sum(axis=(-1, -2))  # square and ellipse are symmetric about their centre
+        x = (sprites[:2].sum(axis=-2) @ c) / on  # [2, 4, 5, 10, 10]
+        y = (sprites[:2].sum(axis=-1) @ c) / on
+        # a pixel at the edge may fall to either side: less than a third of a pixel for the mean
+        assert np.abs(x - (7.25 + np.arange(10))[:, None]).max() < 1 / 3
+        assert np.abs(y - (7.4 + np.arange(10))).max() < 1 / 3
+
+    def test_areas_are_those_of_the_geometry(self, sprites):
+        radius = np.array([4.5, 5.3, 6.1, 6.9])
+        for k, area in enumerate((2.0, np.pi / 2, 1.08)):  # triangle: 1.2 * 1.8 / 2
+            pixels = sprites[k].sum(axis=(-1, -2)).mean(axis=(1, 2, 3))
+            # pixels along an edge are in or out like coins: about 40 of them, over 5 angles
+            np.testing.assert_allclose(pixels, area * radius**2, atol=4 * np.sqrt(40 / 4 / 5))
+
+    def test_rotation_turns_the_long_axis_of_the_ellipse(self, sprites):
+        x, up = np.arange(24.0), -np.arange(24.0)
+        for angle, image in enumerate(sprites[1, 3, :, 5, 5]):
+            p = image / image.sum()
+            dx, dy = x - (p.sum(0) @ x), up - (p.sum(1) @ up)
+            moments = dx**2 @ p.sum(0), dy**2 @ p.sum(1), dy @ p @ dx
+            tilt = np.rad2deg(np.arctan2(2 * moments[2], moments[0] - moments[1]) / 2)
+            assert tilt == pytest.approx(18 * angle, abs=4)  # anticlockwise
 
 
 class TestShippedFiles:

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
-from conftest import B, L, S
+from conftest import B, L, S, make_vae
 
 import vae_tf as vt
 from vae_tf import layers
@@ -248,3 +248,47 @@ class TestBatchApply:
         p = decoder(np.ones((1, 2), "float32"))
         np.testing.assert_allclose(p.mean(), 5.0)
         np.testing.assert_allclose(p.stddev(), 1.0 + 1e-6, rtol=1e-6)
+
+
+class TestOptimalScale:
+    """The sigma-VAE: one learned scale, whose best value is known."""
+
+    def layer_at(self, scale, loc):
+        layer = vt.layers.Normal(4, scale="learned", dtype="float64")
+        layer(loc)  # builds it
+        layer.set_scale(scale)
+        return layer
+
+    def test_the_log_likelihood_there(self, rng):
+        x, loc = rng.normal(size=(2, 7, 4))
+        scale = vt.layers.Normal.optimal_scale(x, loc)
+        mean_square = np.mean((x - loc) ** 2)
+        log_likelihood = self.layer_at(scale, loc)(loc).log_prob(x)
+        expected = -4 / 2 * np.log(2 * np.pi * np.e * mean_square)
+        np.testing.assert_allclose(np.mean(log_likelihood), expected, rtol=1e-12)
+
+    def test_no_other_scale_is_better(self, rng):
+        x, loc = rng.normal(size=(2, 7, 4))
+        scale = vt.layers.Normal.optimal_scale(x, loc)
+        layer = self.layer_at(scale, loc)
+        with tf.GradientTape() as tape:
+            log_likelihood = tf.reduce_mean(layer(loc).log_prob(x))
+        assert abs(tape.gradient(log_likelihood, layer.raw_scale.value)) < 1e-12
+        for other in (0.8 * scale, 1.25 * scale):
+            worse = np.mean(self.layer_at(other, loc)(loc).log_prob(x))
+            assert worse < log_likelihood - 0.1
+
+    def test_training_finds_it(self, binary_digits):
+        x = binary_digits[0][:256]
+        vae = make_vae(2, vt.layers.Normal((8, 8), scale="learned"), seed=0)
+        vae.compile(keras.optimizers.Adam(1e-2))
+        vae.fit(x, epochs=60, verbose=0)
+        one_pass = vae(x, num_samples=50, seed=1)
+        optimal = vt.layers.Normal.optimal_scale(x, one_pass.p_x.mean())
+        learned = float(np.ravel(one_pass.p_x.stddev())[0])
+        # d log-likelihood / d log scale = D (MSE / scale^2 - 1): small where training has settled
+        assert abs(learned / optimal - 1) < 0.02
+
+    def test_only_a_learned_scale_can_be_set(self):
+        with pytest.raises(ValueError, match='Expected a layer with scale="learned"'):
+            vt.layers.Normal(4, scale=0.5).set_scale(1.0)

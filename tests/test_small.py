@@ -1,8 +1,10 @@
 """The small rooms: checks, plots, headline, seeds, backend."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import matplotlib
@@ -13,6 +15,8 @@ import pytest
 import vae_tf as vt
 
 matplotlib.use("Agg")
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = sorted((ROOT / "data" / "results").glob("*.json"))
 
 
 class TestChecks:
@@ -126,3 +130,25 @@ class TestBackend:
         for module in (vt.checks, vt.elbo, vt.evidence, vt.gap, vt.layers, vt.networks, vt.plots):
             for name in module.__all__:
                 assert getattr(module, name).__doc__, f"{module.__name__}.{name}"
+
+
+class TestResults:
+    def test_what_a_script_saves_a_notebook_loads(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(vt.results, "_CHECKOUT", tmp_path)
+        monkeypatch.setattr(vt.results, "_FOLDERS", (tmp_path,))
+        figures = {"elbo": [-1.5, -2.0], "label": "beta 1"}
+        vt.results.save("00_test", figures, script="scripts/test.py", seeds=range(2), seconds=1.23)
+        loaded = vt.results.load("00_test")
+        assert loaded["figures"] == figures
+        assert loaded["made"]["seeds"] == [0, 1]
+        assert loaded["made"]["versions"] == vt.about()
+
+    def test_an_unknown_name_lists_the_known_ones(self):
+        with pytest.raises(FileNotFoundError, match=r"Expected `name` to be one of .*Received"):
+            vt.results.load("none")
+
+    @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+    def test_each_result_names_a_script_that_is_there(self, path):
+        made = json.loads(path.read_text(encoding="utf-8"))["made"]
+        assert (ROOT / made["script"]).is_file()
+        assert made["seeds"] and made["seconds"] > 0

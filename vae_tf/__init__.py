@@ -14,6 +14,8 @@ from vae_tf._backend import about  # first: it refuses another Keras backend
 from vae_tf import (
     checks,
     data,
+    diagnostics,
+    disentanglement,
     distributions,
     elbo,
     evidence,
@@ -25,6 +27,8 @@ from vae_tf import (
     plots,
     priors,
     random,
+    results,
+    schedules,
     support,
 )
 from vae_tf._headline import headline
@@ -35,6 +39,8 @@ __all__ = [
     "about",
     "checks",
     "data",
+    "diagnostics",
+    "disentanglement",
     "distributions",
     "elbo",
     "evidence",
@@ -47,5 +53,7 @@ __all__ = [
     "plots",
     "priors",
     "random",
+    "results",
+    "schedules",
     "support",
 ]

@@ -27,6 +27,7 @@ _SHIPPED = {
     "mnist5k": ("730def53137389e1d00e068ad7f94c038379ac24988439ff35debf24053a188d", 255),
     "digits": ("ab472317cd9e01691260f9a90dcb0883ada4d266daec75507532a110dacfea7a", 16),
     "pbmc": ("8b634d485e62bf4fe6ad0d80da53a1243e675e1ad88dfd5b6444abf7393e3978", 1),
+    "sprites": ("b04c98bf28bc76d52b4997f8122b829f731103bab1f3d7930d13a2170bdef64d", 1),
 }
 _MNIST = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 # of the unpacked bytes: the gzip header holds a date and a name, in which good copies differ
@@ -52,7 +53,8 @@ class Dataset(NamedTuple):
     """Three disjoint splits of one data set, as read-only arrays.
 
     `x` are grey images, float32 in [0, 1], shape `[N, rows, columns]`, or whole counts, float32,
-    shape `[N, genes]`. `y` are labels, int32, shape `[N]`.
+    shape `[N, genes]`. `y` are labels, int32, shape `[N]`; those of "sprites" are the values of
+    the factors that an image was drawn from, class numbers, shape `[N, factors]`.
     """
 
     x_train: np.ndarray
@@ -61,14 +63,16 @@ class Dataset(NamedTuple):
     y_train: np.ndarray
     y_val: np.ndarray
     y_test: np.ndarray
-    label_names: tuple  # label_names[y] is a str
+    label_names: tuple  # label_names[y] is a str; of "sprites", its shapes: y[:, 0]
     feature_names: tuple | None  # the genes of "pbmc"; None for images
+    factor_names: tuple | None = None  # the columns of y of "sprites"; None for the others
+    factor_sizes: tuple | None = None  # y[:, f] takes the values 0 to factor_sizes[f] - 1
 
 
 def load(name):
     """Loads one of the data sets of the course.
 
-    The first three ship with the package: no network, no wait. The two larger ones are looked for
+    The first four ship with the package: no network, no wait. The two larger ones are looked for
     in the folder that the environment variable `VAE_TF_DATA` names, in `/usr/share/datasets`, and
     in the Keras cache (`datasets` in `$KERAS_HOME` or `~/.keras`), then downloaded into that cache.
 
@@ -76,6 +80,8 @@ def load(name):
         name: One of `"mnist5k"` (digits, `[28, 28]`; 4,000, 500 and 500 examples),
             `"digits"` (digits, `[8, 8]`; 1,297, 250 and 250),
             `"pbmc"` (molecule counts of genes in blood cells, `[765]`; 500, 100 and 100),
+            `"sprites"` (binary images of five known factors: shape, scale, rotation, x and y,
+            `[24, 24]`; 5,000, 500 and 500),
             `"fashion_mnist"` (clothes, `[28, 28]`; 55,000, 5,000 and 10,000),
             `"mnist"` (digits, `[28, 28]`; 55,000, 5,000 and 10,000).
 
@@ -199,11 +205,18 @@ def _load_shipped(name):
             "Install vae_tf again, or make the file as data/README.md says"
         )
     arrays = _unpack_npz(_read(path, sha256, "Install vae_tf again, or restore the file with git"))
-    x = arrays["x"].astype(np.float32) / np.float32(one)
+    x = arrays["x"] if name != "sprites" else np.unpackbits(arrays["x"], axis=-1)
+    x = x.astype(np.float32) / np.float32(one)
     y = arrays["y"].astype(np.int32)
     parts = [values[arrays["split"] == k] for values in (x, y) for k in (0, 1, 2)]
-    genes = tuple(arrays["genes"].tolist()) if "genes" in arrays else None
-    return _dataset(parts, tuple(arrays["cell_types"].tolist()) if genes else _DIGITS, genes)
+    names = {key: tuple(arrays[key].tolist()) for key in arrays if key not in ("x", "y", "split")}
+    return _dataset(
+        parts,
+        names.get("cell_types") or names.get("shapes") or _DIGITS,
+        names.get("genes"),
+        names.get("factor_names"),
+        names.get("factor_sizes"),
+    )
 
 
 def _load_mnist():
@@ -227,10 +240,10 @@ def _large(pixels, labels, test_pixels, test_labels, label_names):
     return _dataset(parts, label_names, None)
 
 
-def _dataset(parts, label_names, feature_names):
+def _dataset(parts, *names):
     for part in parts:
         part.setflags(write=False)
-    return Dataset(*parts, label_names, feature_names)
+    return Dataset(*parts, *names)
 
 
 def _fetch(relative, sha256):

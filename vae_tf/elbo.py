@@ -26,6 +26,7 @@ __all__ = [
     "energy_entropy",
     "forward",
     "kl",
+    "kl_per_latent",
     "log_joint",
     "log_likelihood",
     "log_weights",
@@ -118,6 +119,32 @@ def kl(q_z, p_z, z=None):
             raise
     # KL(q || p) = E_q[log q(z) - log p(z)]
     return tf.reduce_mean(q_z.log_prob(z) - p_z.log_prob(z), axis=0)  # [S, B] -> [B]
+
+
+def kl_per_latent(q_z, p_z):
+    """KL(q(z_l|x) || p(z_l)) of each latent, in closed form; they sum to the KL.
+
+    Only independent latents have terms of their own: q(z|x) = prod_l q(z_l|x) and
+    p(z) = prod_l p(z_l), as `NormalDiag` and `StandardNormal` are.
+
+    Args:
+        q_z: batch [B], event [L].
+        p_z: batch [], event [L].
+
+    Returns:
+        Shape [B, L], nats.
+
+    Raises:
+        ValueError: if the latents of `q_z` or of `p_z` are not independent.
+    """
+    for name, distribution in (("q_z", q_z), ("p_z", p_z)):
+        if not isinstance(distribution, tfd.Independent) or distribution.event_shape.rank != 1:
+            raise ValueError(
+                f"The KL has a term for each latent only where latents are independent. Expected "
+                f"`{name}` to be a tfd.Independent over one axis, such as NormalDiag and "
+                f"StandardNormal give. Received: {distribution.name}"
+            )
+    return tfd.kl_divergence(q_z.distribution, p_z.distribution)
 
 
 def log_likelihood(forward):

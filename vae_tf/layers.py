@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from vae_tf.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from vae_tf.distributions import MultivariateNormalTriL
-from vae_tf.to_distribution import ToDistribution, positive, sizes
+from vae_tf.to_distribution import ToDistribution, positive, raw_from, scale_from, sizes
 
 tfd = tfp.distributions
 
@@ -28,20 +29,14 @@ __all__ = [
     "Categorical",
     "ContinuousBernoulli",
     "DistributionLayer",
+    "NegativeBinomial",
     "Normal",
     "NormalDiag",
     "NormalTriL",
     "Poisson",
     "ToDistribution",
+    "ZeroInflatedNegativeBinomial",
 ]
-
-# softplus(raw + this) = 1 at raw = 0: an untrained network starts at scale one.
-_UNIT_SOFTPLUS = math.log(math.expm1(1.0))
-
-
-def _scale(raw, floor):
-    """A standard deviation from any real number: floor + softplus(raw + log(e - 1))."""
-    return floor + tf.nn.softplus(raw + _UNIT_SOFTPLUS)
 
 
 @keras.saving.register_keras_serializable("vae_tf")
@@ -94,12 +89,36 @@ class Normal(ToDistribution):
     def distribution(self, params):
         if self.scale == "predicted":
             loc, raw = tf.split(params, 2, axis=-1)
-            scale = _scale(self._to_event(raw), self.min_scale)
+            scale = scale_from(self._to_event(raw), self.min_scale)
         elif self.scale == "learned":
-            loc, scale = params, _scale(tf.convert_to_tensor(self.raw_scale), self.min_scale)
+            loc, scale = params, scale_from(tf.convert_to_tensor(self.raw_scale), self.min_scale)
         else:
             loc, scale = params, tf.constant(self.scale, params.dtype)
         return self._independent(tfd.Normal(self._to_event(loc), scale))
+
+    @staticmethod
+    def optimal_scale(x, loc):
+        """sqrt(mean (x - loc)^2), the one scale under which x is most probable.
+
+        At it log p(x|z) = -D/2 log(2 pi e MSE) (the optimal sigma of Rybkin et al. 2021, eq. 6).
+
+        Args:
+            x: data, shape [B, *event].
+            loc: the mean of p(x|z), shape [..., B, *event].
+
+        Returns:
+            A float.
+        """
+        difference = np.asarray(x, "float64") - np.asarray(loc, "float64")
+        return float(np.sqrt(np.mean(difference**2)))
+
+    def set_scale(self, scale):
+        """Sets a learned scale, for example to `optimal_scale` after each epoch."""
+        if self.scale != "learned":
+            raise ValueError(
+                f'Expected a layer with scale="learned". Received: scale={self.scale!r}'
+            )
+        self.raw_scale.assign(raw_from(positive(scale, "scale"), self.min_scale))
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale, "min_scale": self.min_scale}
@@ -139,7 +158,7 @@ class NormalDiag(Normal):
             raise ValueError(
                 f"Expected `scale` above min_scale={min_scale}. Received: scale={scale}"
             )
-        return np.log(np.expm1(np.asarray(scale) - min_scale)) - _UNIT_SOFTPLUS
+        return raw_from(scale, min_scale)
 
     def get_config(self):
         config = super().get_config()
@@ -183,7 +202,7 @@ class NormalTriL(ToDistribution):
         (size,) = self.event_shape
         loc, raw = tf.split(params, [size, self.input_size - size], axis=-1)
         raw = tfp.math.fill_triangular(raw)  # [..., L, L]
-        diagonal = _scale(tf.linalg.diag_part(raw), self.min_scale)
+        diagonal = scale_from(tf.linalg.diag_part(raw), self.min_scale)
         return MultivariateNormalTriL(loc, scale_tril=tf.linalg.set_diag(raw, diagonal))
 
     def get_config(self):
@@ -212,14 +231,6 @@ class ContinuousBernoulli(ToDistribution):
         logits = self._to_event(params)
         # Without `dtype` TFP would round float64 data to float32.
         return self._independent(tfd.ContinuousBernoulli(logits=logits, dtype=logits.dtype))
-
-
-@keras.saving.register_keras_serializable("vae_tf")
-class Poisson(ToDistribution):
-    """Independent Poissons for counts, by the logarithm of their rates."""
-
-    def distribution(self, params):
-        return self._independent(tfd.Poisson(log_rate=self._to_event(params)))
 
 
 @keras.saving.register_keras_serializable("vae_tf")

@@ -63,6 +63,7 @@ class VAE(keras.Model):
         self.prior_layer = prior
         self.objective = ELBO() if objective is None else objective
         self._require_parts(latent_size)
+        self.prior_layer.attach(encoder)
         self._seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._terms = {
@@ -152,7 +153,7 @@ class VAE(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """loss = -mean_B(objective). `y_pred` is the `Forward` of this batch."""
-        del x, training  # they are in the pass already
+        del x  # it is in the pass already
         if y is not None or sample_weight is not None:
             raise ValueError(
                 "A VAE explains x by itself. Expected fit(x) or evaluate(x). "
@@ -163,7 +164,10 @@ class VAE(keras.Model):
             metric.update_state(getattr(terms, name))
         # Replicas' gradients are summed, so each takes its share of the mean over the batch.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return -tf.reduce_mean(self.objective(y_pred, terms)) / replicas
+        loss = -tf.reduce_mean(self.objective(y_pred, terms)) / replicas
+        if training:
+            self.objective.advance(y_pred)
+        return loss
 
     def compute_metrics(self, *_, **__):
         return self.get_metrics_result()
@@ -182,6 +186,7 @@ class VAE(keras.Model):
                     f"elbo, reconstruction and kl. Expected no `{name}`; choose the objective in "
                     f"VAE(..., objective=...). Received: {name}={value!r}"
                 )
+        self.objective.attach(self.prior_layer.latent_size)
         super().compile(optimizer=optimizer, **kwargs)
 
     def compile_from_config(self, config):

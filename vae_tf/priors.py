@@ -8,11 +8,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf.distributions import Independent
-from vae_tf.to_distribution import sizes
+from vae_tf.to_distribution import positive, scale_from, sizes
 
 tfd = tfp.distributions
 
-__all__ = ["Prior", "StandardNormal"]
+__all__ = ["MixtureOfNormals", "Prior", "StandardNormal", "VampPrior"]
 
 
 @keras.saving.register_keras_serializable("vae_tf")
@@ -31,6 +31,9 @@ class Prior(keras.Layer):
 
     def distribution(self):
         raise NotImplementedError("A subclass of Prior defines `distribution()`.")
+
+    def attach(self, encoder):
+        """Called by the model with its encoder; a prior that is made of q(z|x) keeps it."""
 
     def __call__(self):
         # Keras' own `__call__` wants an input, and a prior has none.
@@ -56,3 +59,98 @@ class StandardNormal(Prior):
     def distribution(self):
         zeros = tf.zeros([self.latent_size], self.compute_dtype)
         return Independent(tfd.Normal(zeros, tf.ones_like(zeros)), reinterpreted_batch_ndims=1)
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class MixtureOfNormals(Prior):
+    """p(z) = sum_k w_k N(loc_k, diag scale_k^2), all learned.
+
+    There is no closed form of KL(q || p) for it: the KL of an example is then estimated from the
+    samples of z. The component means start as draws of N(0, I), the scales at one, the weights
+    equal.
+
+    Args:
+        latent_size: L.
+        num_components: K.
+        min_scale: the floor under the scales.
+
+    Example:
+
+    ```python
+    vae = vt.VAE(encoder, decoder, prior=vt.priors.MixtureOfNormals(2, num_components=10))
+    ```
+    """
+
+    def __init__(self, latent_size, num_components=10, min_scale=1e-3, **kwargs):
+        super().__init__(latent_size, **kwargs)
+        (self.num_components,) = sizes(num_components, "num_components")
+        self.min_scale = positive(min_scale, "min_scale")
+        shape = (self.num_components, self.latent_size)
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        self.loc = self.add_weight(shape=shape, initializer=normal, name="loc")
+        self.raw_scale = self.add_weight(shape=shape, initializer="zeros", name="raw_scale")
+        self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
+
+    def distribution(self):
+        loc, logits = tf.convert_to_tensor(self.loc), tf.convert_to_tensor(self.logits)
+        scale = scale_from(tf.convert_to_tensor(self.raw_scale), self.min_scale)
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=logits), Independent(tfd.Normal(loc, scale), 1)
+        )
+
+    def get_config(self):
+        own = {"num_components": self.num_components, "min_scale": self.min_scale}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class VampPrior(Prior):
+    """p(z) = 1/K sum_k q(z|u_k): the encoder at K learned pseudo-inputs (Tomczak, Welling 2018).
+
+    The ELBO's best prior is the aggregate posterior, and this is its likeness with K inputs in
+    place of N examples. The model lends it the encoder. There is no closed form of KL(q || p) for
+    it: the KL of an example is then estimated from the samples of z. Unlike the paper's, the
+    pseudo-inputs are not confined to [0, 1].
+
+    Args:
+        latent_size: L.
+        pseudo_inputs: where the u_k start, shape [K, *event], for example training examples; or
+            that shape alone, a tuple, and then they start at zero plus noise of scale 0.1.
+
+    Example:
+
+    ```python
+    vae = vt.VAE(encoder, decoder, prior=vt.priors.VampPrior(2, x_train[:100]))
+    ```
+    """
+
+    def __init__(self, latent_size, pseudo_inputs, **kwargs):
+        super().__init__(latent_size, **kwargs)
+        shape, start = pseudo_inputs, keras.initializers.RandomNormal(stddev=0.1)
+        if not isinstance(pseudo_inputs, (tuple, list)):
+            shape, start = pseudo_inputs.shape, lambda *_, **__: pseudo_inputs
+        self.shape = sizes(tuple(shape), "pseudo_inputs")
+        self.pseudo_inputs = self.add_weight(
+            shape=self.shape, initializer=start, name="pseudo_inputs"
+        )
+        self.encoder = None
+
+    def attach(self, encoder):
+        if self.encoder not in (None, encoder):
+            raise ValueError(
+                "A VampPrior is made of the encoder of its model. Expected one that no other "
+                "model has. Received: one that belongs to another encoder already"
+            )
+        if self.shape[1:] != encoder.input_shape[1:]:
+            raise ValueError(
+                f"Expected pseudo-inputs of shape [K, *event], event {encoder.input_shape[1:]}. "
+                f"Received: shape {self.shape}"
+            )
+        self.encoder = encoder
+
+    def distribution(self):
+        q_z = self.encoder(tf.convert_to_tensor(self.pseudo_inputs))  # batch [K], event [L]
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros(self.shape[:1])), q_z)
+
+    def get_config(self):
+        return {**super().get_config(), "pseudo_inputs": self.shape}

@@ -9,6 +9,8 @@ wrong number never passes for a right one.
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from vae_tf.counts import ZeroInflated
+
 tfd = tfp.distributions
 
 __all__ = ["check", "describe"]
@@ -50,6 +52,7 @@ _SUPPORTS = {
     tfd.Categorical: (_category, "category numbers 0, 1, ..., num_classes - 1"),
     tfd.Poisson: (_counts, "whole numbers that are not negative (raw counts)"),
     tfd.NegativeBinomial: (_counts, "whole numbers that are not negative (raw counts)"),
+    ZeroInflated: (_counts, "whole numbers that are not negative (raw counts)"),
     tfd.Gamma: (_positive, "positive values"),
     tfd.LogNormal: (_positive, "positive values"),
     tfd.Exponential: (_positive, "positive values"),

@@ -13,7 +13,10 @@ import tensorflow as tf
 
 from vae_tf.distributions import Independent
 
-__all__ = ["ToDistribution", "positive", "sizes"]
+__all__ = ["ToDistribution", "positive", "raw_from", "scale_from", "sizes"]
+
+# softplus(raw + this) = 1 at raw = 0: an untrained network starts at scale one.
+_UNIT_SOFTPLUS = math.log(math.expm1(1.0))
 
 
 def sizes(event_shape, argument="event_shape"):
@@ -34,6 +37,16 @@ def positive(value, argument):
             f"Expected `{argument}` to be a positive number. Received: {argument}={value!r}"
         )
     return float(value)
+
+
+def scale_from(raw, floor):
+    """A positive number from any real one: floor + softplus(raw + log(e - 1))."""
+    return floor + tf.nn.softplus(raw + _UNIT_SOFTPLUS)
+
+
+def raw_from(scale, floor):
+    """The real number that `scale_from` makes this scale of."""
+    return np.log(np.expm1(np.asarray(scale) - floor)) - _UNIT_SOFTPLUS
 
 
 @keras.saving.register_keras_serializable("vae_tf")

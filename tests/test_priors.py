@@ -1,0 +1,131 @@
+"""Learned priors: densities against SciPy, the KL by Monte Carlo, what a model makes of them."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+from conftest import L, S, make_vae
+
+import vae_tf as vt
+
+
+def mixture_log_prob(z, weights, loc, scale):
+    """log sum_k w_k N(z; loc_k, diag scale_k^2), z of shape [..., L]."""
+    log_normal = scipy.stats.norm.logpdf(z[..., None, :], loc, scale).sum(-1)
+    return scipy.special.logsumexp(log_normal, b=weights, axis=-1)
+
+
+def randomize(prior, rng):
+    for weight in prior.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+
+
+class TestMixtureOfNormals:
+    def test_density(self, rng):
+        prior = vt.priors.MixtureOfNormals(L, 4, dtype="float64")
+        randomize(prior, rng)
+        z = rng.normal(size=(S, 5, L))
+        weights = scipy.special.softmax(prior.logits.numpy())
+        # one at zero, by softplus, above the floor
+        scale = prior.min_scale + np.log1p(np.exp(prior.raw_scale.numpy()) * np.expm1(1.0))
+        expected = mixture_log_prob(z, weights, prior.loc.numpy(), scale)
+        np.testing.assert_allclose(prior().log_prob(z), expected, rtol=1e-12)
+        assert (prior().batch_shape, prior().event_shape) == ([], [L])
+
+    def test_one_component_can_be_the_standard_normal(self, rng):
+        prior = vt.priors.MixtureOfNormals(L, 1, min_scale=1e-9)
+        prior.loc.assign(np.zeros((1, L)))
+        z = rng.normal(size=(5, L)).astype("float32")
+        expected = vt.priors.StandardNormal(L)().log_prob(z)
+        np.testing.assert_allclose(prior().log_prob(z), expected, rtol=1e-5)
+
+    def test_the_kl_from_samples_agrees_with_quadrature(self, rng):
+        prior = vt.priors.MixtureOfNormals(1, 3, dtype="float64")
+        randomize(prior, rng)
+        q_z = vt.layers.NormalDiag(1, dtype="float64")(tf.constant([[0.4, -0.5]], tf.float64))
+        nodes = np.linspace(-12, 12, 20_001)[:, None, None]
+        log_q, log_p = q_z.log_prob(nodes).numpy(), prior().log_prob(nodes).numpy()
+        truth = (np.exp(log_q) * (log_q - log_p)).sum() * (nodes[1] - nodes[0]).item()
+        z = q_z.sample(20_000, seed=[1, 2])
+        error = np.std(q_z.log_prob(z) - prior().log_prob(z)) / np.sqrt(20_000)
+        assert abs(vt.elbo.kl(q_z, prior(), z).numpy().item() - truth) < 4 * error
+
+    def test_learning_it_alone_gains_at_most_the_marginal_kl(self, trained, binary_digits):
+        """mean KL = I + KL(q(z) || p(z)): with q(z|x) fixed, only the second part can shrink."""
+        x = binary_digits[0]
+        vae = make_vae(2, prior=vt.priors.MixtureOfNormals(2, 10), hidden=(64,), seed=0)
+        for part in ("encoder", "decoder"):
+            getattr(vae, part).set_weights(getattr(trained, part).get_weights())
+            getattr(vae, part).trainable = False
+        vae.compile(keras.optimizers.Adam(2e-2))
+        vae.fit(x, epochs=20, batch_size=128, verbose=0)
+        q_z, p_z = vae.encode(x), vae.prior
+        z = q_z.sample(50, seed=[1, 2])
+        gains = p_z.log_prob(z) - trained.prior.log_prob(z)  # [S, N], of the mean KL
+        error = np.std(np.mean(gains, axis=1)) / np.sqrt(50)
+        possible = vt.diagnostics.surgery(trained, x, 20, seed=0)
+        at_most = possible.marginal_kl + 4 * (error + possible.standard_error)
+        assert 0.5 * possible.marginal_kl < np.mean(gains) < at_most
+
+
+class TestVampPrior:
+    def test_is_the_mean_of_the_posteriors_of_its_pseudo_inputs(self, binary_digits, rng):
+        u = binary_digits[0][:7]
+        vae = make_vae(L, prior=vt.priors.VampPrior(L, u))
+        q_u = vae.encode(u)
+        z = rng.normal(size=(5, L)).astype("float32")
+        expected = mixture_log_prob(z, np.full(7, 1 / 7), q_u.mean().numpy(), q_u.stddev().numpy())
+        np.testing.assert_allclose(vae.prior.log_prob(z), expected, rtol=1e-4)
+
+    def test_pseudo_inputs_learn_and_the_encoder_is_one(self, binary_digits):
+        x = binary_digits[0][:64]
+        vae = make_vae(L, prior=vt.priors.VampPrior(L, x[:7]), seed=0)
+        assert len(vae.trainable_variables) == len(make_vae(L).trainable_variables) + 1
+        vae.fit(x, epochs=2, verbose=0)
+        assert np.any(vae.prior_layer.pseudo_inputs.numpy() != x[:7])
+        np.testing.assert_array_equal(
+            vae.prior.components_distribution.mean(),
+            vae.encode(vae.prior_layer.pseudo_inputs).mean(),
+        )
+
+    def test_loaded_it_still_shares_the_encoder(self, binary_digits, tmp_path):
+        x = binary_digits[0][:64]
+        vae = make_vae(2, prior=vt.priors.VampPrior(2, x[:7]), seed=0)
+        vae.fit(x, verbose=0)
+        vae.save(tmp_path / "vamp.keras")
+        loaded = keras.saving.load_model(tmp_path / "vamp.keras")
+        assert loaded.prior_layer.encoder is loaded.encoder
+        assert len(loaded.trainable_variables) == len(vae.trainable_variables)
+        np.testing.assert_array_equal(loaded.elbo(x, seed=0).elbo, vae.elbo(x, seed=0).elbo)
+
+    def test_a_shape_alone_starts_near_zero(self):
+        prior = vt.priors.VampPrior(2, (50, 8, 8))
+        assert prior.pseudo_inputs.shape == (50, 8, 8)
+        assert abs(np.std(prior.pseudo_inputs) - 0.1) < 4 * 0.1 / np.sqrt(2 * 50 * 64)
+
+    def test_another_shape_is_refused(self):
+        with pytest.raises(ValueError, match=r"Expected pseudo-inputs of shape \[K, \*event\]"):
+            make_vae(2, prior=vt.priors.VampPrior(2, (7, 9)))
+
+    def test_a_second_model_is_refused(self):
+        prior = vt.priors.VampPrior(2, (7, 8, 8))
+        make_vae(2, prior=prior)
+        with pytest.raises(ValueError, match="Expected one that no other model has"):
+            make_vae(2, prior=prior)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: vt.priors.MixtureOfNormals(2, 5), lambda: vt.priors.VampPrior(2, (5, 8, 8))],
+)
+def test_the_evidence_functions_take_it(make, binary_digits):
+    x = binary_digits[1][:20]
+    vae = make_vae(2, prior=make(), seed=0)
+    vae.fit(binary_digits[0][:256], epochs=3, verbose=0)
+    exact = vt.evidence.grid(vae, x)
+    bound = vt.evidence.iwae(vae, x, 2000, seed=0)
+    assert np.all(abs(bound.estimate - exact.estimate) < 4 * bound.standard_error + 0.02)
+    assert vae.sample(S).shape == (S, 8, 8)
+    assert np.mean(vt.gap.total(vae, x, 200, seed=0).total) > 0

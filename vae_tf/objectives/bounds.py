@@ -1,0 +1,144 @@
+"""Objectives of one example alone: the ELBO, its two terms weighed, and the K-sample bound."""
+
+import keras
+import tensorflow as tf
+
+from vae_tf import elbo
+from vae_tf.objectives.base import Objective
+from vae_tf.schedules import number_or_schedule
+
+__all__ = ["ELBO", "IWAE", "BetaELBO", "Capacity", "FreeBits"]
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class ELBO(Objective):
+    """The ELBO itself: E_q[log p(x|z)] - KL(q(z|x) || p(z)) (document, section 1)."""
+
+    def __call__(self, forward, terms=None):
+        return (terms or elbo.reconstruction_kl(forward)).elbo
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class BetaELBO(Objective):
+    """E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) (Higgins et al. 2017; document, section 5).
+
+    For beta < 1 it is no lower bound of log p(x) any more; for beta > 1 it is a looser one.
+
+    Args:
+        beta: the weight of the KL term: a number that is not negative, or a schedule such as
+            `vt.schedules.LinearWarmup(steps)`.
+        num_samples: S.
+
+    Raises:
+        ValueError: if `beta` is negative, not finite, or neither a number nor a schedule.
+    """
+
+    scheduled = ("beta",)
+
+    def __init__(self, beta, num_samples=1, **kwargs):
+        super().__init__(num_samples, **kwargs)
+        self.beta = number_or_schedule(beta, "beta")
+
+    def __call__(self, forward, terms=None):
+        terms = terms or elbo.reconstruction_kl(forward)
+        return terms.reconstruction - self.now(self.beta, terms.kl.dtype) * terms.kl
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class FreeBits(Objective):
+    """E_q[log p(x|z)] - sum_g max(free_nats, E_batch KL_g) (Kingma et al. 2016, eq. 15).
+
+    KL_g is the part of the KL that belongs to a group g of latents. As long as its mean over the
+    batch is below `free_nats`, the group pays no more for carrying information: its KL has no
+    gradient. An example's share is its own KL_g where the mean is above, `free_nats` where not, so
+    that the mean over the batch is the formula.
+
+    Args:
+        free_nats: how much each group may carry without paying: a number or a schedule; at 0 this
+            is the ELBO.
+        groups: lists of latents, such as [[0, 1], [2]], that hold each latent once; by default
+            each latent is a group.
+        num_samples: S.
+
+    Raises:
+        ValueError: if `free_nats` is negative, or `groups` does not hold each latent once; when
+            called, if the latents are not independent under q(z|x) and p(z).
+    """
+
+    scheduled = ("free_nats",)
+
+    def __init__(self, free_nats, groups=None, num_samples=1, **kwargs):
+        super().__init__(num_samples, **kwargs)
+        self.free_nats = number_or_schedule(free_nats, "free_nats")
+        self.groups = None if groups is None else tuple(tuple(group) for group in groups)
+
+    def attach(self, latent_size):
+        members = sorted(latent for group in self.groups or [] for latent in group)
+        if self.groups is not None and members != list(range(latent_size)):
+            raise ValueError(
+                f"Expected `groups` to hold each of the latents 0 to {latent_size - 1} once. "
+                f"Received: groups={self.groups}"
+            )
+
+    def __call__(self, forward, terms=None):
+        terms = terms or elbo.reconstruction_kl(forward)
+        kl = elbo.kl_per_latent(forward.q_z, forward.p_z)  # [B, L]
+        if self.groups is not None:
+            sums = [tf.reduce_sum(tf.gather(kl, group, axis=1), axis=1) for group in self.groups]
+            kl = tf.stack(sums, axis=1)  # [B, G]
+        free = self.now(self.free_nats, kl.dtype)
+        pays = tf.reduce_mean(kl, axis=0) > free  # [G]
+        return terms.reconstruction - tf.reduce_sum(tf.where(pays, kl, free), axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "groups": self.groups}
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class Capacity(Objective):
+    """E_q[log p(x|z)] - gamma |KL(q(z|x) || p(z)) - C| (Burgess et al. 2018, eq. 8).
+
+    The KL of each example is held at the capacity C, which a schedule lets grow.
+
+    Args:
+        capacity: C in nats: a number or a schedule, such as
+            `vt.schedules.LinearWarmup(100_000, stop=25.0)`, the choice of the paper.
+        gamma: how strongly; the paper takes 1000. With gamma = 1 and C = 0 this is the ELBO.
+        num_samples: S.
+
+    Raises:
+        ValueError: if `capacity` or `gamma` is negative.
+    """
+
+    scheduled = ("capacity", "gamma")
+
+    def __init__(self, capacity, gamma=1000.0, num_samples=1, **kwargs):
+        super().__init__(num_samples, **kwargs)
+        self.capacity = number_or_schedule(capacity, "capacity")
+        self.gamma = number_or_schedule(gamma, "gamma")
+
+    def __call__(self, forward, terms=None):
+        terms = terms or elbo.reconstruction_kl(forward)
+        off = tf.abs(terms.kl - self.now(self.capacity, terms.kl.dtype))
+        return terms.reconstruction - self.now(self.gamma, terms.kl.dtype) * off
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class IWAE(Objective):
+    """log 1/K sum_k p(x, z_k) / q(z_k|x), the K-sample bound (Burda et al. 2016, eq. 8).
+
+    The logarithm is taken for each example, over its own K samples. K = 1 is the ELBO, all of it
+    by Monte Carlo (`vt.elbo.mean_log_weight`); more samples bring it closer to log p(x).
+
+    Args:
+        num_samples: K.
+    """
+
+    def __init__(self, num_samples, **kwargs):
+        super().__init__(num_samples, **kwargs)
+
+    def __call__(self, forward, terms=None):
+        del terms
+        log_w = elbo.log_weights(forward)  # [S, B]
+        log_k = tf.math.log(tf.cast(tf.shape(log_w)[0], log_w.dtype))
+        return tf.reduce_logsumexp(log_w, axis=0) - log_k

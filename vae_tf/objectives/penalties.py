@@ -1,0 +1,263 @@
+"""Objectives that look at the aggregate posterior, q(z) = 1/N sum_n q(z|x_n), through a batch.
+
+Each is the ELBO plus a penalty that vanishes at its neutral setting. A penalty belongs to the
+whole batch: these objectives, unlike the ELBO, depend on which examples share a batch.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from vae_tf import elbo
+from vae_tf.elbo import require_count
+from vae_tf.objectives.base import Objective
+from vae_tf.random import as_seed
+from vae_tf.schedules import number_or_schedule
+from vae_tf.to_distribution import positive
+
+tfd = tfp.distributions
+
+__all__ = ["DIP", "BetaTC", "InfoMMD", "log_aggregate", "mmd", "penalty_of_covariance"]
+
+
+def _one_of(value, choices, name):
+    if value not in choices:
+        raise ValueError(f"Expected `{name}` to be one of {choices}. Received: {name}={value!r}")
+    return value
+
+
+def _require_independent(q_z, name):
+    if not isinstance(q_z, tfd.Independent):
+        raise ValueError(
+            f"{name} looks at latents one by one. Expected q(z|x) to be a tfd.Independent over "
+            f"one axis, such as NormalDiag gives. Received: {q_z.name}"
+        )
+
+
+def log_aggregate(q_z, z, dataset_size, estimator="stratified"):
+    """log q(z) and log q(z_l), with the batch standing in for all N examples.
+
+    A sample z of q(z|x_b) meets the M = B - 1 other examples of the batch. "weighted" gives each
+    of the B examples the weight 1/(N B) (Chen et al. 2018, eq. 4: too small by nearly a factor B
+    in q(z), a constant in its logarithm where one component dominates); "stratified" gives x_b
+    its true share 1/N and the others (N - 1)/(N M) each, so that E[q(z)] over the batches is exact
+    (Chen et al. 2018, appendix C.2; their formula gives one of the others another weight, and this
+    is its mean over the choice of that one).
+
+    Args:
+        q_z: batch [B], independent over event [L].
+        z: samples of it, shape [S, B, L].
+        dataset_size: N.
+        estimator: "stratified" or "weighted".
+
+    Returns:
+        log q(z), shape [S, B], and log q(z_l), shape [S, B, L], nats.
+    """
+    log_q = q_z.distribution.log_prob(z[:, :, None])  # [S, B, L] at [B, L]: [S, B, B, L]
+    batch = tf.shape(z)[1]
+    total = tf.constant(dataset_size, z.dtype)
+    size, others = (tf.cast(n, z.dtype) for n in (batch, tf.maximum(batch - 1, 1)))
+    if estimator == "weighted":
+        share = tf.fill([batch, batch], 1 / (total * size))
+    else:
+        share = tf.fill([batch, batch], (total - 1) / (total * others))
+        share = tf.linalg.set_diag(share, tf.fill([batch], 1 / total))
+    log_share = tf.math.log(share)
+    joint = tf.reduce_logsumexp(tf.reduce_sum(log_q, axis=-1) + log_share, axis=2)
+    return joint, tf.reduce_logsumexp(log_q + log_share[:, :, None], axis=2)
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class BetaTC(Objective):
+    """beta-TCVAE (Chen et al. 2018, eq. 3): the mean KL in three parts, each with its weight.
+
+        KL(q(z|x) || p(z)) = I(x; z) + TC(z) + sum_l KL(q(z_l) || p(z_l))       (mean over x)
+        objective = E_q[log p(x|z)] - alpha I - beta TC - gamma sum_l KL(q(z_l) || p(z_l))
+
+    It is computed as the ELBO minus (weight - 1) times each part, so that with all weights at one
+    it is the ELBO to rounding, and only what is added has Monte Carlo noise.
+
+    Args:
+        beta: the weight of the total correlation TC = KL(q(z) || prod_l q(z_l)); a number or a
+            schedule. The paper's choice for dSprites is 6.
+        dataset_size: N, the number of training examples.
+        alpha: the weight of the index-code mutual information.
+        gamma: the weight of the dimension-wise KL.
+        estimator: of log q(z) from a batch, "stratified" or "weighted": see `log_aggregate`.
+        num_samples: S.
+    """
+
+    scheduled = ("beta", "alpha", "gamma")
+
+    def __init__(
+        self,
+        beta,
+        dataset_size,
+        alpha=1.0,
+        gamma=1.0,
+        estimator="stratified",
+        num_samples=1,
+        **kwargs,
+    ):
+        super().__init__(num_samples, **kwargs)
+        self.beta = number_or_schedule(beta, "beta")
+        self.alpha = number_or_schedule(alpha, "alpha")
+        self.gamma = number_or_schedule(gamma, "gamma")
+        self.dataset_size = require_count(dataset_size, "dataset_size")
+        self.estimator = _one_of(estimator, ("stratified", "weighted"), "estimator")
+
+    def parts(self, forward):
+        """Estimates of I(x; z), TC and the dimension-wise KL: each [B], nats."""
+        _, p_z, q_z, z, _ = forward
+        _require_independent(q_z, "BetaTC")
+        _require_independent(p_z, "BetaTC")
+        log_q, log_q_each = log_aggregate(q_z, z, self.dataset_size, self.estimator)
+        log_product = tf.reduce_sum(log_q_each, axis=-1)  # [S, B]
+        parts = q_z.log_prob(z) - log_q, log_q - log_product, log_product - p_z.log_prob(z)
+        return [tf.reduce_mean(part, axis=0) for part in parts]
+
+    def __call__(self, forward, terms=None):
+        total = (terms or elbo.reconstruction_kl(forward)).elbo
+        weights = (self.alpha, self.beta, self.gamma)
+        for weight, part in zip(weights, self.parts(forward), strict=True):
+            total -= (self.now(weight, part.dtype) - 1) * part
+        return total
+
+    def get_config(self):
+        own = {"dataset_size": self.dataset_size, "estimator": self.estimator}
+        return {**super().get_config(), **own}
+
+
+def penalty_of_covariance(covariance, lambda_od, lambda_d):
+    """lambda_od sum_{i != j} C_ij^2 + lambda_d sum_i (C_ii - 1)^2, of a matrix [L, L]."""
+    diagonal = tf.linalg.diag_part(covariance)
+    off = tf.reduce_sum(covariance**2) - tf.reduce_sum(diagonal**2)
+    return lambda_od * off + lambda_d * tf.reduce_sum((diagonal - 1) ** 2)
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class DIP(Objective):
+    """DIP-VAE (Kumar et al. 2018, eq. 6 and 7): the ELBO minus a distance of a covariance from I.
+
+        objective = ELBO - lambda_od sum_{i != j} C_ij^2 - lambda_d sum_i (C_ii - 1)^2
+
+    C is the covariance over the batch (1/B) of the means of q(z|x) (variant "I"), or that of the
+    aggregate q(z), which adds the mean covariance of q(z|x) (variant "II").
+
+    Args:
+        variant: "I" or "II".
+        lambda_od: the weight off the diagonal, a number or a schedule.
+        lambda_d: the weight on the diagonal; Locatello et al. (2019) take 10 lambda_od for "I" and
+            lambda_od for "II". With both at zero this is the ELBO.
+        num_samples: S.
+    """
+
+    scheduled = ("lambda_od", "lambda_d")
+
+    def __init__(self, variant, lambda_od, lambda_d, num_samples=1, **kwargs):
+        super().__init__(num_samples, **kwargs)
+        self.variant = _one_of(variant, ("I", "II"), "variant")
+        self.lambda_od = number_or_schedule(lambda_od, "lambda_od")
+        self.lambda_d = number_or_schedule(lambda_d, "lambda_d")
+
+    def covariance(self, q_z):
+        """C, shape [L, L]."""
+        covariance = tfp.stats.covariance(q_z.mean())  # of the means, with 1/B
+        if self.variant == "II":
+            independent = isinstance(q_z, tfd.Independent)
+            each = tf.linalg.diag(q_z.variance()) if independent else q_z.covariance()  # [B, L, L]
+            covariance += tf.reduce_mean(each, axis=0)
+        return covariance
+
+    def __call__(self, forward, terms=None):
+        total = (terms or elbo.reconstruction_kl(forward)).elbo
+        weights = (self.now(weight, total.dtype) for weight in (self.lambda_od, self.lambda_d))
+        return total - penalty_of_covariance(self.covariance(forward.q_z), *weights)
+
+    def get_config(self):
+        return {**super().get_config(), "variant": self.variant}
+
+
+def mmd(z, prior_z, bandwidth):
+    """The squared maximum mean discrepancy between q(z) and p(z), without bias.
+
+        MMD^2 = E k(z, z') - 2 E k(z, y) + E k(y, y'),   z, z' ~ q(z), y, y' ~ p(z) independent
+        k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))      (Gretton et al. 2012, eq. 3)
+
+    Samples of one example are not independent samples of q(z): such pairs are left out.
+
+    Args:
+        z: S samples for each of B examples, shape [S, B, L].
+        prior_z: samples of the prior, shape [M, L].
+        bandwidth: of the kernel, a positive number.
+
+    Returns:
+        A scalar; near zero it may be negative.
+    """
+
+    def kernel(a, b):
+        """[A, L], [B, L] -> [A, B]"""
+        return tf.exp(-tf.reduce_sum((a[:, None] - b) ** 2, axis=-1) / (2 * bandwidth**2))
+
+    def mean_of_pairs(matrix, group):
+        """The mean over pairs from two different groups."""
+        apart = tf.cast(group[:, None] != group, matrix.dtype)
+        return tf.reduce_sum(matrix * apart) / tf.maximum(tf.reduce_sum(apart), 1)
+
+    samples, batch, latents = tf.unstack(tf.shape(z))
+    example = tf.tile(tf.range(batch), [samples])  # of each row of z
+    z = tf.reshape(z, [-1, latents])
+    within_q = mean_of_pairs(kernel(z, z), example)
+    within_p = mean_of_pairs(kernel(prior_z, prior_z), tf.range(tf.shape(prior_z)[0]))
+    return within_q + within_p - 2 * tf.reduce_mean(kernel(z, prior_z))
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class InfoMMD(Objective):
+    """InfoVAE (Zhao et al. 2019, eq. 6) with the maximum mean discrepancy between q(z) and p(z).
+
+        objective = E_q[log p(x|z)] - (1 - alpha) KL(q(z|x) || p(z))
+                    - (alpha + lambda_ - 1) MMD^2(q(z), p(z))
+
+    Args:
+        alpha: how much of the KL is taken away; at 1 all of it (the MMD-VAE).
+        lambda_: with alpha, the weight of the discrepancy. alpha = 0 and lambda_ = 1 is the ELBO.
+        bandwidth: of the Gaussian kernel; by default sqrt(L), for which two draws of the prior
+            are about a bandwidth and a half apart.
+        num_samples: S.
+        seed: fixes the samples of the prior, as many as the batch has examples.
+
+    Raises:
+        ValueError: if alpha > 1, or alpha + lambda_ < 1: a negative weight would push q(z) away.
+    """
+
+    def __init__(
+        self, alpha=1.0, lambda_=1000.0, bandwidth=None, num_samples=1, *, seed=None, **kwargs
+    ):
+        super().__init__(num_samples, **kwargs)
+        if not alpha <= 1 or not alpha + lambda_ >= 1:
+            raise ValueError(
+                "Expected alpha <= 1 and alpha + lambda_ >= 1, so that neither weight is "
+                f"negative. Received: alpha={alpha!r}, lambda_={lambda_!r}"
+            )
+        self.alpha, self.lambda_ = float(alpha), float(lambda_)
+        self.bandwidth = None if bandwidth is None else positive(bandwidth, "bandwidth")
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def discrepancy(self, forward):
+        """MMD^2(q(z), p(z)), a scalar."""
+        batch, latents = forward.z.shape[1] or tf.shape(forward.z)[1], forward.z.shape[2]
+        prior_z = forward.p_z.sample(batch, seed=as_seed(self.seed_generator))
+        return mmd(forward.z, prior_z, self.bandwidth or math.sqrt(latents))
+
+    def __call__(self, forward, terms=None):
+        terms = terms or elbo.reconstruction_kl(forward)
+        penalty = (self.alpha + self.lambda_ - 1) * self.discrepancy(forward)
+        return terms.reconstruction - (1 - self.alpha) * terms.kl - penalty
+
+    def get_config(self):
+        own = ("alpha", "lambda_", "bandwidth", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
