@@ -39,6 +39,14 @@ class Codes:
     decode = None  # no diagnostic needs it
 
 
+class Single(Codes):
+    """Codes as a network gives them, in float32."""
+
+    def family(self, rows):
+        loc, scale = (value[rows].astype("float32") for value in (self.loc, self.scale))
+        return vt.distributions.Independent(tfd.Normal(loc, scale), 1)
+
+
 class Heavy(Codes):
     """Student-t codes: no closed form of the KL, and no Normals."""
 
@@ -280,12 +288,7 @@ class TestAggregate:
     def test_narrow_codes_of_a_float32_encoder_far_from_zero(self):
         """Scale 1e-4 at 30: in float32 a sample is off by a hundredth of a standard deviation."""
 
-        class Narrow(Codes):
-            def family(self, rows):
-                loc, scale = (value[rows].astype("float32") for value in (self.loc, self.scale))
-                return vt.distributions.Independent(tfd.Normal(loc, scale), 1)
-
-        model = Narrow(np.full((3, 1), 30.0), np.full((3, 1), 1e-4))
+        model = Single(np.full((3, 1), 30.0), np.full((3, 1), 1e-4))
         z = 30 + 1e-4 * np.linspace(-3, 3, 50)[:, None]
         expected = scipy.stats.norm(30, np.float32(1e-4)).logpdf(z[:, 0])
         computed = diagnostics.aggregate_log_prob(model, model.x, z)
@@ -373,6 +376,14 @@ class TestMutualInformation:
             got = diagnostics.mutual_information(model, model.x, 2, seed=seed)
             assert got.estimate <= got.log_n
 
+    def test_narrow_codes_of_a_float32_encoder_far_from_zero(self):
+        """Samples in float32 would fall on a lattice as wide as the codes; units do not matter."""
+        steps = 2.0**-19 * np.array([0, 2, 5])[:, None]  # neighbours of 30 are 2^-19 apart
+        scale = np.full((3, 1), np.float32(2e-6), "float64")
+        near, far = Codes(steps / scale, scale / scale), Single(30 + steps, scale)
+        both = [diagnostics.mutual_information(model, model.x, S, seed=0) for model in (near, far)]
+        np.testing.assert_allclose(both[1].estimate, both[0].estimate, atol=1e-6)
+
     def test_one_example(self):
         model = Codes([[3.0, 1.0]], [[0.1, 2.0]])
         got = diagnostics.mutual_information(model, model.x, S, seed=0)
@@ -445,9 +456,20 @@ class TestSurgery:
         self.close(got, truth)
         assert abs(got.kl - truth[0] - truth[1]) < 8 * got.standard_error
         runs = [diagnostics.surgery(model, model.x, 40, seed=i) for i in range(200)]
-        spread = np.std([run.marginal_kl for run in runs], ddof=1)
-        stated = np.sqrt(np.mean([run.standard_error**2 for run in runs]))
-        assert stated > spread * (1 - 4 / np.sqrt(400))
+        self.errors_are_the_spread(runs, ["mutual_information", "marginal_kl"], "standard_error")
+
+    def errors_are_the_spread(self, runs, names, error):
+        """One error is stated for two parts, that of the noisier."""
+        spread = max(np.std([getattr(run, name) for run in runs], ddof=1) for name in names)
+        stated = np.sqrt(np.mean([getattr(run, error) ** 2 for run in runs]))
+        assert abs(stated / spread - 1) < 4 / np.sqrt(2 * len(runs))
+
+    def test_the_stated_errors_are_the_spread(self, rng):
+        model = random_codes(rng, 2)
+        runs = [diagnostics.surgery(model, model.x, 40, seed=i) for i in range(200)]
+        self.errors_are_the_spread(runs, ["mutual_information", "marginal_kl"], "standard_error")
+        names = ["total_correlation", "dimension_wise_kl"]
+        self.errors_are_the_spread(runs, names, "standard_error_of_parts")
 
     def test_dependent_latents_have_no_dimension_wise_parts(self, rng):
         model = random_codes(rng, 2, Correlated)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.stats import chi2
 from sklearn.linear_model import LogisticRegression
 
@@ -207,6 +208,27 @@ class TestComputedTwice:
         error = np.sqrt(chance * (1 - chance) / (N / 3))
         assert mixed.predictability[0, 0] == pytest.approx(chance, abs=4 * error)
 
+    def test_the_support_vector_machine_of_sap(self, factors, noisy):
+        c, side = noisy[:, 0] + 13, 2 * factors[:, 0] - 1  # away from zero the penalty matters
+
+        def wrong(rows):
+            """How often the line that is best for so many rows is wrong, value by value."""
+
+            def loss(line):
+                hinge = np.maximum(0, 1 - side * (line[0] * c + line[1])) ** 2
+                return (line @ line) / 2 + 0.01 * rows * hinge.mean()
+
+            slope, offset = minimize(loss, np.zeros(2)).x
+            return [np.mean((slope * c + offset > 0)[side == k] != (k > 0)) for k in (-1, 1)]
+
+        found = dis.sap(np.c_[c, c], factors, continuous=False, seed=0).predictability[0, 0]
+        assert found == pytest.approx(1 - np.mean(wrong(800)), abs=4 * np.sqrt(0.25 / 400))
+        # values are balanced: four times as many zeros count for a half, as before
+        more = np.repeat(np.arange(N), np.where(factors[:, 0] == 0, 4, 1))  # 3,000 rows
+        found = dis.sap(np.c_[c, c][more], factors[more], continuous=False, seed=0)
+        expected = 1 - np.dot([0.8, 0.2], wrong(2000))
+        assert found.predictability[0, 0] == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 1000))
+
     def test_dci(self, factors, noisy):
         found = dis.dci(noisy, factors, seed=0)
         importance = found.importance
@@ -263,6 +285,10 @@ class TestComputedTwice:
         expected = sum(other[i, winners[i]] for i in range(3)) / 2000
         found = dis.factor_vae_score(codes, factors, seed=0)
         assert found.votes.sum() == 10_000 and found.active.all() and 0.4 < expected < 0.9
+        alone = dis.factor_vae_score(codes, factors, num_train=1, seed=0)
+        assert (
+            alone.votes.sum() == 1 and 0 < alone.score < 0.9
+        )  # new votes are scored, not that one
         assert found.score == pytest.approx(expected, abs=4 * np.sqrt(0.25 / 2000 + 0.25 / 5000))
         error = np.sqrt(0.25 / 2000 + 0.25 / 10_000)
         np.testing.assert_allclose(found.votes / 10_000, table / 2000, atol=4 * error)

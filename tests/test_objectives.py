@@ -369,6 +369,15 @@ class TestBetaTC:
         density = scipy.stats.norm.pdf(z, self.loc[:3], self.scale[:3]).prod(-1)  # [S, B, B]
         np.testing.assert_allclose(log_q, np.log(density.sum(-1) / (6 * 3)), rtol=1e-10)
 
+    def test_each_weight_belongs_to_its_part(self, rng):
+        forward = gaussian_pass(rng, self.loc, self.scale, S)
+        terms = terms_of(forward)
+        weights = {"alpha": 2.0, "beta": 5.0, "gamma": 0.5}
+        objective = OBJECTIVES.BetaTC(dataset_size=N, **weights)
+        parts = dict(zip(weights, objective.parts(forward), strict=True))
+        by_hand = terms.elbo - sum((weights[name] - 1) * parts[name] for name in weights)
+        np.testing.assert_allclose(objective(forward, terms), by_hand, rtol=1e-10)
+
     def test_the_order_of_the_batch_does_not_matter(self, rng):
         forward = gaussian_pass(rng, self.loc, self.scale, S)
         objective, order = OBJECTIVES.BetaTC(6.0, N), [3, 1, 5, 0, 2, 4]
@@ -492,6 +501,8 @@ class TestFactor:
         reached = float(objective.discriminator_loss(tf.constant(z)))
         error = 4 * np.std(exact / 2) / np.sqrt(len(z))
         assert exact.mean() / 2 - error < reached < exact.mean() / 2 + 0.01 + error < np.log(2)
+        logits = objective.total_correlation(tf.constant(z[None]))
+        assert np.corrcoef(logits, self.log_ratio(z))[0, 1] > 0.9
 
     def test_shuffling_keeps_each_latent_and_breaks_their_dependence(self, rng):
         z = self.draw(rng, 10_000)
