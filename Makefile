@@ -5,7 +5,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-STYLED := vae_tf tests scripts data
+STYLED := vae_tf vae_tf/objectives tests scripts data
+# How many tests run at a time; each needs about 1.5 GB of memory.
+WORKERS ?= 2
 
 # TensorFlow's own notes would land in the outputs of the notebooks.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -31,8 +33,9 @@ notebooks: .venv/installed  ## runs every notebook in place and refreshes its ou
 test: .venv/installed  ## lints, and runs the tests and the notebooks
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check $(wildcard $(STYLED:%=%/*.py))
-	@$(RUN) -m pytest --verbose tests
-	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --nbval-lax notebooks)
+	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) tests
+	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) \
+		--dist loadfile --nbval-lax notebooks)
 
 test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
 	@$(RUN) scripts/colab.py $(NOTEBOOK)
