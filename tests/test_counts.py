@@ -312,6 +312,7 @@ class TestLayers:
 
     def test_a_vae_trains_and_saves(self, name, tmp_path):
         vae = make_vae(2, LAYERS[name](), event=(2, 3))
+        vae.compile("adam", jit_compile=name == "inflated, predicted")  # XLA once: it takes seconds
         x = np.random.default_rng(0).poisson(3.0, size=(60, 2, 3)).astype("float32")
         history = vae.fit(x, epochs=3, verbose=0).history["elbo"]
         assert np.isfinite(history).all() and history[-1] > history[0]

@@ -550,6 +550,9 @@ class TestStockKeras:
             lambda: OBJECTIVES.Capacity(-1.0),
             lambda: OBJECTIVES.FreeBits(-0.1),
             lambda: OBJECTIVES.IWAE(0),
+            lambda: OBJECTIVES.InfoMMD(alpha="half"),
+            lambda: OBJECTIVES.Factor(5.0, hidden=0),
+            lambda: OBJECTIVES.FreeBits(0.1, groups=[0, 1]),
         ],
     )
     def test_wrong_arguments(self, make):

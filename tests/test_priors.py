@@ -105,6 +105,11 @@ class TestVampPrior:
         assert prior.pseudo_inputs.shape == (50, 8, 8)
         assert abs(np.std(prior.pseudo_inputs) - 0.1) < 4 * 0.1 / np.sqrt(2 * 50 * 64)
 
+    @pytest.mark.parametrize("wrong", [50, (50,), np.ones(7)])
+    def test_no_examples_and_no_shape_of_some(self, wrong):
+        with pytest.raises(ValueError, match="Expected `pseudo_inputs` to be examples"):
+            vt.priors.VampPrior(2, wrong)
+
     def test_another_shape_is_refused(self):
         with pytest.raises(ValueError, match=r"Expected pseudo-inputs of shape \[K, \*event\]"):
             make_vae(2, prior=vt.priors.VampPrior(2, (7, 9)))

@@ -12,12 +12,19 @@ import tensorflow_probability as tfp
 
 from vae_tf import chunks, elbo
 from vae_tf.distributions import Independent
-from vae_tf.elbo import require_count
+from vae_tf.elbo import has_independent_latents, require_count
 from vae_tf.random import split
 
 tfd = tfp.distributions
 
-__all__ = ["encoded", "has_independent_latents", "log_density", "log_ratios", "sampled", "split_by"]
+__all__ = [
+    "encoded",
+    "in_float64",
+    "log_density",
+    "log_ratios",
+    "sampled",
+    "split_by",
+]
 
 
 def encoded(model, x, at_least=1):
@@ -40,13 +47,6 @@ def _checked(q_z, batch):
             f"Received: batch shape {list(q_z.batch_shape)}"
         )
     return q_z
-
-
-def has_independent_latents(distribution):
-    """Whether the density is a product over l, one factor for each latent."""
-    return isinstance(distribution, tfd.Independent) and (
-        distribution.event_shape.rank == 1 and distribution.distribution.event_shape.rank == 0
-    )
 
 
 def in_float64(parts):

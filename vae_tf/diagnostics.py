@@ -189,7 +189,7 @@ def surgery(model, x, num_samples=1, *, seed=None):
     mean_kl, noise = _mean_kl(model, x, parts, z)
     information = _information(joint)
     total = dimension_wise = parts_error = None
-    if per_latent.size and aggregate.has_independent_latents(model.prior):
+    if per_latent.size and elbo.has_independent_latents(model.prior):
         single = per_latent.sum(axis=-1)
         total = float(single.mean() - joint.mean())
         dimension_wise = mean_kl - float(single.mean())

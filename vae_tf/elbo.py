@@ -25,6 +25,7 @@ __all__ = [
     "bits_per_dimension",
     "energy_entropy",
     "forward",
+    "has_independent_latents",
     "kl",
     "kl_per_latent",
     "log_joint",
@@ -121,6 +122,13 @@ def kl(q_z, p_z, z=None):
     return tf.reduce_mean(q_z.log_prob(z) - p_z.log_prob(z), axis=0)  # [S, B] -> [B]
 
 
+def has_independent_latents(distribution):
+    """Whether the density is a product over l, one factor for each latent."""
+    return isinstance(distribution, tfd.Independent) and (
+        distribution.event_shape.rank == 1 and distribution.distribution.event_shape.rank == 0
+    )
+
+
 def kl_per_latent(q_z, p_z):
     """KL(q(z_l|x) || p(z_l)) of each latent, in closed form; they sum to the KL.
 
@@ -138,7 +146,7 @@ def kl_per_latent(q_z, p_z):
         ValueError: if the latents of `q_z` or of `p_z` are not independent.
     """
     for name, distribution in (("q_z", q_z), ("p_z", p_z)):
-        if not isinstance(distribution, tfd.Independent) or distribution.event_shape.rank != 1:
+        if not has_independent_latents(distribution):
             raise ValueError(
                 f"The KL has a term for each latent only where latents are independent. Expected "
                 f"`{name}` to be a tfd.Independent over one axis, such as NormalDiag and "

@@ -4,6 +4,7 @@ Calling it gives the distribution: `p_z = prior()`, batch [], event [L].
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -128,7 +129,12 @@ class VampPrior(Prior):
         super().__init__(latent_size, **kwargs)
         shape, start = pseudo_inputs, keras.initializers.RandomNormal(stddev=0.1)
         if not isinstance(pseudo_inputs, (tuple, list)):
-            shape, start = pseudo_inputs.shape, lambda *_, **__: pseudo_inputs
+            shape, start = np.shape(pseudo_inputs), lambda *_, **__: pseudo_inputs
+        if len(shape) < 2:
+            raise ValueError(
+                "Expected `pseudo_inputs` to be examples, shape [K, *event], or that shape, a "
+                f"tuple. Received: pseudo_inputs={pseudo_inputs!r}"
+            )
         self.shape = sizes(tuple(shape), "pseudo_inputs")
         self.pseudo_inputs = self.add_weight(
             shape=self.shape, initializer=start, name="pseudo_inputs"

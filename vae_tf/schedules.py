@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from vae_tf.elbo import require_count
 
-__all__ = ["Cyclical", "LinearWarmup", "number_or_schedule", "value_at"]
+__all__ = ["Cyclical", "LinearWarmup", "finite", "number_or_schedule", "value_at"]
 
 
 def _between_0_and_1(value, name):
@@ -41,7 +41,7 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, steps, stop=1.0, start=0.0):
         self.steps = require_count(steps, "steps")
-        self.start, self.stop = _finite(start, "start"), _finite(stop, "stop")
+        self.start, self.stop = finite(start, "start"), finite(stop, "stop")
 
     def __call__(self, step):
         share = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
@@ -69,7 +69,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, period, ramp=0.5, stop=1.0, start=0.0, cycles=4):
         self.period = require_count(period, "period")
         self.ramp = _between_0_and_1(ramp, "ramp")
-        self.start, self.stop = _finite(start, "start"), _finite(stop, "stop")
+        self.start, self.stop = finite(start, "start"), finite(stop, "stop")
         self.cycles = require_count(cycles, "cycles")
 
     def __call__(self, step):
@@ -84,7 +84,8 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in names}
 
 
-def _finite(value, name):
+def finite(value, name):
+    """A number as a float, or an error."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
         raise ValueError(f"Expected `{name}` to be a finite number. Received: {name}={value!r}")

@@ -70,7 +70,16 @@ class FreeBits(Objective):
     def __init__(self, free_nats, groups=None, num_samples=1, **kwargs):
         super().__init__(num_samples, **kwargs)
         self.free_nats = number_or_schedule(free_nats, "free_nats")
-        self.groups = None if groups is None else tuple(tuple(group) for group in groups)
+        self.groups = None if groups is None else tuple(self._group(group) for group in groups)
+
+    @staticmethod
+    def _group(group):
+        if not isinstance(group, (list, tuple)):
+            raise ValueError(
+                "Expected `groups` to hold lists of latents, such as [[0, 1], [2]]. "
+                f"Received: the group {group!r}"
+            )
+        return tuple(group)
 
     def attach(self, latent_size):
         members = sorted(latent for group in self.groups or [] for latent in group)

@@ -7,7 +7,7 @@ from vae_tf import elbo
 from vae_tf.objectives.base import Objective
 from vae_tf.random import as_seed
 from vae_tf.schedules import number_or_schedule
-from vae_tf.to_distribution import positive
+from vae_tf.to_distribution import positive, sizes
 
 __all__ = ["Factor", "permute_latents"]
 
@@ -52,7 +52,7 @@ class Factor(Objective):
     ):
         super().__init__(num_samples, **kwargs)
         self.gamma = number_or_schedule(gamma, "gamma")
-        self.hidden = tuple(hidden)
+        self.hidden = sizes(hidden, "hidden")
         self.learning_rate = positive(learning_rate, "learning_rate")
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -14,7 +14,7 @@ from vae_tf import elbo
 from vae_tf.elbo import require_count
 from vae_tf.objectives.base import Objective
 from vae_tf.random import as_seed
-from vae_tf.schedules import number_or_schedule
+from vae_tf.schedules import finite, number_or_schedule
 from vae_tf.to_distribution import positive
 
 tfd = tfp.distributions
@@ -28,11 +28,12 @@ def _one_of(value, choices, name):
     return value
 
 
-def _require_independent(q_z, name):
-    if not isinstance(q_z, tfd.Independent):
+def _require_independent(distribution, symbol):
+    if not elbo.has_independent_latents(distribution):
         raise ValueError(
-            f"{name} looks at latents one by one. Expected q(z|x) to be a tfd.Independent over "
-            f"one axis, such as NormalDiag gives. Received: {q_z.name}"
+            f"BetaTC looks at latents one by one. Expected `{symbol}` to be a tfd.Independent "
+            "over one axis, such as NormalDiag and StandardNormal give. "
+            f"Received: {distribution.name}"
         )
 
 
@@ -111,8 +112,8 @@ class BetaTC(Objective):
     def parts(self, forward):
         """Estimates of I(x; z), TC and the dimension-wise KL: each [B], nats."""
         _, p_z, q_z, z, _ = forward
-        _require_independent(q_z, "BetaTC")
-        _require_independent(p_z, "BetaTC")
+        _require_independent(q_z, "q_z")
+        _require_independent(p_z, "p_z")
         log_q, log_q_each = log_aggregate(q_z, z, self.dataset_size, self.estimator)
         log_product = tf.reduce_sum(log_q_each, axis=-1)  # [S, B]
         parts = q_z.log_prob(z) - log_q, log_q - log_product, log_product - p_z.log_prob(z)
@@ -237,12 +238,12 @@ class InfoMMD(Objective):
         self, alpha=1.0, lambda_=1000.0, bandwidth=None, num_samples=1, *, seed=None, **kwargs
     ):
         super().__init__(num_samples, **kwargs)
-        if not alpha <= 1 or not alpha + lambda_ >= 1:
+        self.alpha, self.lambda_ = finite(alpha, "alpha"), finite(lambda_, "lambda_")
+        if alpha > 1 or alpha + lambda_ < 1:
             raise ValueError(
                 "Expected alpha <= 1 and alpha + lambda_ >= 1, so that neither weight is "
                 f"negative. Received: alpha={alpha!r}, lambda_={lambda_!r}"
             )
-        self.alpha, self.lambda_ = float(alpha), float(lambda_)
         self.bandwidth = None if bandwidth is None else positive(bandwidth, "bandwidth")
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
