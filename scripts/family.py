@@ -20,6 +20,7 @@ import vae_tf as vt
 SEEDS = (0, 1, 2, 3, 4)
 LATENTS, EPOCHS, BATCH, RATE = 8, 30, 64, 2e-3
 HIDDEN = (256, 256)
+ORDERED = [False, True, True, True, True]  # of shape, scale, rotation, x, y
 KEPT = pathlib.Path(__file__).resolve().parent.parent / "build" / "family"
 OBJECTIVES = (
     *("ELBO", "beta-VAE", "free bits", "capacity", "beta-TC"),
@@ -72,7 +73,8 @@ def measure(vae, sprites, seed):
         "distortion": -reconstruction,
         "active": vt.diagnostics.active_units(vae, x).count,
         "mig": vt.disentanglement.mig(codes, factors),
-        "sap": vt.disentanglement.sap(codes, factors),
+        # a shape is a name: only the other factors have an order
+        "sap": vt.disentanglement.sap(codes, factors, continuous=ORDERED, seed=seed),
         "sap_svm": vt.disentanglement.sap(codes, factors, continuous=False, seed=seed),
         "dci": dci.disentanglement,
         "completeness": dci.completeness,

@@ -84,6 +84,18 @@ class TestStability:
         if x.dtype == np.float32:  # the figure of the docstring
             assert np.abs(got - truth)[np.abs(truth) < 100].max() < 1e-4
 
+    @pytest.mark.parametrize("dispersion", [1e-4, 0.5, 1e6])
+    def test_a_mean_far_too_small_has_a_way_back(self, dispersion):
+        """Of a mean down to exp(-80) the gradient is still that of the formula, and no NaN."""
+        x = np.array([1.0, 1e4, 1e6], "float32")[:, None]
+        log_mean = tf.constant(np.linspace(-80, -31, 8, dtype="float32"))
+        with tf.GradientTape() as tape:
+            tape.watch(log_mean)
+            log_prob = MeanDispersion(log_mean, tf.constant(dispersion)).log_prob(x)
+        assert np.isfinite(log_prob).all()
+        slope = np.broadcast_to(x, (3, 8)).sum(axis=0)  # (x - mean) / (1 + dispersion mean)
+        np.testing.assert_allclose(tape.gradient(log_prob, log_mean), slope, rtol=1e-5)
+
     def test_that_of_tfp_is_not_good_enough(self, grid):
         """The reason why the formula is ours: remove it when this fails."""
         x, log_mean, dispersion, truth = grid

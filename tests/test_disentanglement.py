@@ -208,6 +208,20 @@ class TestComputedTwice:
         error = np.sqrt(chance * (1 - chance) / (N / 3))
         assert mixed.predictability[0, 0] == pytest.approx(chance, abs=4 * error)
 
+    def test_only_a_factor_without_order_may_be_numbered_anew(self, factors, noisy):
+        """By accuracy the numbering does not matter; a squared correlation takes it at its word."""
+        renumbered = factors.copy()
+        renumbered[:, 2] = np.array([0, 3, 1, 2])[factors[:, 2]]
+        by_name, by_value = (
+            [
+                dis.sap(noisy, f, continuous=kind, seed=1).per_factor[2]
+                for f in (factors, renumbered)
+            ]
+            for kind in (False, True)
+        )
+        assert by_name[0] == by_name[1]
+        assert abs(by_value[0] - by_value[1]) > 0.1
+
     def test_the_support_vector_machine_of_sap(self, factors, noisy):
         c, side = noisy[:, 0] + 13, 2 * factors[:, 0] - 1  # away from zero the penalty matters
 

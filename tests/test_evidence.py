@@ -234,6 +234,10 @@ class TestPairwise:
             (vt.layers.Normal(6), 0.3),
             (vt.layers.Normal(6, scale=0.2), 0.3),
             (vt.layers.ContinuousBernoulli(6), 0.3),
+            (vt.layers.NegativeBinomial(6), 3.0),
+            (vt.layers.NegativeBinomial(6, dispersion=0.02), 30.0),
+            (vt.layers.NegativeBinomial(6, dispersion="predicted"), 3.0),
+            (vt.layers.ZeroInflatedNegativeBinomial(6), 3.0),
         ],
     )
     def test_the_matrix_product_is_the_log_prob(self, layer, x):

@@ -121,10 +121,27 @@ class TestVampPrior:
             make_vae(2, prior=prior)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [lambda: vt.priors.MixtureOfNormals(2, 5), lambda: vt.priors.VampPrior(2, (5, 8, 8))],
-)
+MAKERS = {
+    "mixture": lambda: vt.priors.MixtureOfNormals(2, 5),
+    "VampPrior": lambda: vt.priors.VampPrior(2, (5, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_training_in_another_precision(name, policy, binary_digits):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        vae = make_vae(2, prior=MAKERS[name](), seed=0)
+        elbo = vae.fit(binary_digits[0][:128], epochs=3, verbose=0).history["elbo"]
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert vae.prior.dtype == ("float64" if policy == "float64" else "float32")
+    assert np.isfinite(elbo).all()
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_the_evidence_functions_take_it(make, binary_digits):
     x = binary_digits[1][:20]
     vae = make_vae(2, prior=make(), seed=0)

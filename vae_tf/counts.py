@@ -36,6 +36,14 @@ def _log_ratio(ratio, ratio_minus_one):
     )
 
 
+def _log_count_ratio(n, mean, log_mean, r):
+    """log(n (mean + r) / (mean (n + r))), also of a mean whose square float32 cannot hold."""
+    tiny = log_mean < -30
+    held = tf.where(tiny, tf.ones_like(mean), mean)
+    usual = _log_ratio((n / held) * ((held + r) / (n + r)), r / (n + r) * ((n - held) / held))
+    return tf.where(tiny, tf.math.log(n) - log_mean + tf.math.log((mean + r) / (n + r)), usual)
+
+
 def _stirling_error(y):
     """log Gamma(y) - [(y - 1/2) log y - y + 1/2 log(2 pi)], which is about 1 / (12 y).
 
@@ -65,7 +73,7 @@ def _log_prob(x, log_mean, dispersion):
     mean, r = tf.exp(log_mean), 1 / dispersion
     zero = x < 0.5
     n = tf.where(zero, tf.ones_like(x), x)  # not the zeros: their logarithm has no gradient
-    by_count = _log_ratio((n / mean) * ((mean + r) / (n + r)), r / (n + r) * ((n - mean) / mean))
+    by_count = _log_count_ratio(n, mean, log_mean, r)
     by_r = _log_ratio((n + r) / (mean + r), (n - mean) / (mean + r))
     half_deviance = n * by_count - r * by_r
     # For a tiny r both this and e(r) grow as log r: NB(x) is proportional to r.

@@ -133,13 +133,17 @@ def sap(codes, factors, *, continuous=True, seed=None):
     rival guesses one of K values with chance 1/K; and far below on small codes or codes far from
     zero, for the penalty of the machine falls on its slope and on its offset.
 
+    A squared correlation takes class numbers for values: give it factors whose numbers are in
+    order, and say `False` for those that are mere names, such as a shape, or the score depends on
+    how the names are numbered.
+
     disentanglement_lib offers both and published the second, `continuous=False`; there 10,000 rows
     train and 5,000 test. The machine is solved in its primal form here, which is faster.
 
     Args:
         codes: real numbers, shape [N, L], L >= 2.
         factors: integers, shape [N, F].
-        continuous: a bool, or one for each factor.
+        continuous: a bool, or one for each factor: whether its class numbers are in order.
         seed: an integer that fixes the split of the rows; a squared correlation needs none.
 
     Returns:

@@ -94,7 +94,7 @@ def _weights(loss, likelihood, x_hat, loc, scale, seed):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x_hat, loc, scale])
         value = tf.convert_to_tensor(loss(x, x_hat, loc, scale))
-        nll = -likelihood(x_hat).log_prob(x)
+        surprise = -likelihood(x_hat).log_prob(x)
         kl = tf.reduce_sum(0.5 * (loc**2 + scale**2 - 1) - tf.math.log(scale), axis=-1)
     if value.shape not in ([], [len(x)]):
         raise ValueError(
@@ -103,7 +103,7 @@ def _weights(loss, likelihood, x_hat, loc, scale, seed):
         )
     gradients = [
         [_flat_gradient(tape, target, sources) for target in (value, reference)]
-        for sources, reference in (([x_hat], nll), ([loc, scale], kl))
+        for sources, reference in (([x_hat], surprise), ([loc, scale], kl))
     ]
     names = "x_hat is no multiple of -log p(x|z)'s", "loc and scale is no multiple of the KL's"
     return [_multiple(*pair, name) for pair, name in zip(gradients, names, strict=True)]

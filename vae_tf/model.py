@@ -61,8 +61,8 @@ class VAE(keras.Model):
         if prior is None:
             prior = StandardNormal(latent_size, dtype=encoder.layers[-1].compute_dtype)
         self.prior_layer = prior
-        self.objective = ELBO() if objective is None else objective
         self._require_parts(latent_size)
+        self.objective = ELBO() if objective is None else objective
         self.prior_layer.attach(encoder)
         self._seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -106,16 +106,28 @@ class VAE(keras.Model):
                 f"Expected `prior` to be a vt.priors.Prior of {latent_size} latents, such as "
                 f"vt.priors.StandardNormal({latent_size}). Received: {self.prior_layer!r}"
             )
-        if not isinstance(self.objective, Objective):
-            raise TypeError(
-                "Expected `objective` to be a vt.objectives.Objective, such as "
-                f"vt.objectives.ELBO(). Received: {self.objective!r}"
-            )
         if self.decoder.output_shape[1:] != self.encoder.input_shape[1:]:
             raise ValueError(
                 "Expected the decoder's event shape to be the encoder's input shape, "
                 f"{self.encoder.input_shape[1:]}. Received: {self.decoder.output_shape[1:]}"
             )
+
+    @property
+    def objective(self):
+        """What training maximises. It can be changed at any time; the next step obeys."""
+        return self._objective
+
+    @objective.setter
+    def objective(self, objective):
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                "Expected `objective` to be a vt.objectives.Objective, such as "
+                f"vt.objectives.ELBO(). Received: {objective!r}"
+            )
+        objective.attach(self.prior_layer.latent_size)
+        self._objective = objective
+        # The compiled steps hold the objective of before.
+        self.train_function = self.test_function = None
 
     # -- the three things that `evidence`, `gap` and `diagnostics` ask of a model ------------
 
@@ -186,7 +198,7 @@ class VAE(keras.Model):
                     f"elbo, reconstruction and kl. Expected no `{name}`; choose the objective in "
                     f"VAE(..., objective=...). Received: {name}={value!r}"
                 )
-        self.objective.attach(self.prior_layer.latent_size)
+        self.objective.attach(self.prior_layer.latent_size)  # its parts may have been unfrozen
         super().compile(optimizer=optimizer, **kwargs)
 
     def compile_from_config(self, config):

@@ -1,8 +1,8 @@
 """log p(x_b | z_n) for every latent n and every example b, as one matrix product where it can be.
 
-Bernoulli, Poisson and Normal are exponential families: their log-density is linear in statistics
-of x, so that N latents against B examples cost one [N, D] x [D, B] product and not N * B * D
-evaluations of a density:
+Bernoulli, Poisson, Normal and the negative binomial whose dispersion does not depend on z are
+exponential families: their log-density is linear in statistics of x, so that N latents against B
+examples cost one [N, D] x [D, B] product and not N * B * D evaluations of a density:
 
     log p(x|z) = log p(0|z) + eta(z) . t(x) + log h(x)
 """
@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf import support
+from vae_tf.counts import MeanDispersion
 
 tfd = tfp.distributions
 
@@ -45,6 +46,13 @@ def _exponential_family(family, x):
     if isinstance(family, tfd.Poisson):
         log_rate = family.log_rate_parameter()
         return [(log_rate, x), (-tf.ones_like(log_rate), tf.math.lgamma(x + 1))]
+    if isinstance(family, MeanDispersion) and family.dispersion.shape.rank < x.shape.rank:
+        # log NB(x) - log NB(0) = x log(a m / (1 + a m)) + log Gamma(x + r) / (Gamma(r) x!), r = 1/a
+        a, counts = (tf.cast(value, tf.float64) for value in (family.dispersion, x))
+        log_odds = tf.cast(family.log_mean, tf.float64) + tf.math.log(a)
+        r = tf.broadcast_to(1 / a, tf.shape(counts))
+        ways = tf.math.lgamma(counts + r) - tf.math.lgamma(r) - tf.math.lgamma(counts + 1)
+        return [(tf.math.log_sigmoid(log_odds), counts), (tf.ones_like(log_odds), ways)]
     if isinstance(family, tfd.Normal):
         loc, precision = (
             tf.cast(family.mean(), tf.float64),

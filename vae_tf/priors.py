@@ -88,9 +88,10 @@ class MixtureOfNormals(Prior):
         self.min_scale = positive(min_scale, "min_scale")
         shape = (self.num_components, self.latent_size)
         normal = keras.initializers.RandomNormal(stddev=1.0)
-        self.loc = self.add_weight(shape=shape, initializer=normal, name="loc")
-        self.raw_scale = self.add_weight(shape=shape, initializer="zeros", name="raw_scale")
-        self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
+        own = {"autocast": False}  # a mixed policy of the model around must not round them
+        self.loc = self.add_weight(shape=shape, initializer=normal, name="loc", **own)
+        self.raw_scale = self.add_weight(shape=shape, initializer="zeros", name="raw_scale", **own)
+        self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits", **own)
 
     def distribution(self):
         loc, logits = tf.convert_to_tensor(self.loc), tf.convert_to_tensor(self.logits)
@@ -127,9 +128,9 @@ class VampPrior(Prior):
 
     def __init__(self, latent_size, pseudo_inputs, **kwargs):
         super().__init__(latent_size, **kwargs)
-        shape, start = pseudo_inputs, keras.initializers.RandomNormal(stddev=0.1)
-        if not isinstance(pseudo_inputs, (tuple, list)):
-            shape, start = np.shape(pseudo_inputs), lambda *_, **__: pseudo_inputs
+        shape, start = np.shape(pseudo_inputs), lambda *_, **__: pseudo_inputs
+        if isinstance(pseudo_inputs, (tuple, list)) and len(shape) == 1:  # it is a shape
+            shape, start = pseudo_inputs, keras.initializers.RandomNormal(stddev=0.1)
         if len(shape) < 2:
             raise ValueError(
                 "Expected `pseudo_inputs` to be examples, shape [K, *event], or that shape, a "
@@ -137,7 +138,7 @@ class VampPrior(Prior):
             )
         self.shape = sizes(tuple(shape), "pseudo_inputs")
         self.pseudo_inputs = self.add_weight(
-            shape=self.shape, initializer=start, name="pseudo_inputs"
+            shape=self.shape, initializer=start, autocast=False, name="pseudo_inputs"
         )
         self.encoder = None
 
@@ -156,7 +157,9 @@ class VampPrior(Prior):
 
     def distribution(self):
         q_z = self.encoder(tf.convert_to_tensor(self.pseudo_inputs))  # batch [K], event [L]
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros(self.shape[:1])), q_z)
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=tf.zeros(self.shape[:1], q_z.dtype)), q_z
+        )
 
     def get_config(self):
         return {**super().get_config(), "pseudo_inputs": self.shape}

@@ -17,7 +17,8 @@ __all__ = ["Objective"]
 class Objective(keras.Layer):
     """Base of the objectives: `objective(forward, terms)` gives a [B] tensor to be maximised.
 
-    A subclass defines `__call__`. Weights that may be schedules it keeps by
+    An objective belongs to one model: its step, and what it learns, are those of that model's
+    training. A subclass defines `__call__`. Weights that may be schedules it keeps by
     `vt.schedules.number_or_schedule`, lists their names in `scheduled` and reads them by
     `self.now(weight)`, their value at the present training step.
 
@@ -62,7 +63,10 @@ class Objective(keras.Layer):
         """Called by the model when it compiles; an objective with layers of its own builds them."""
 
     def advance(self, forward):
-        """What the objective itself does after a training step: it counts, some learn."""
+        """What the objective itself does in a training step, after its value was taken.
+
+        It counts the step; some learn from the pass. The weights of the model have not moved yet.
+        """
         del forward
         self.step.assign_add(1)
 

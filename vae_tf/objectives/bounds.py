@@ -1,4 +1,7 @@
-"""Objectives of one example alone: the ELBO, its two terms weighed, and the K-sample bound."""
+"""Objectives of the ELBO's terms: the ELBO, its two terms weighed, and the K-sample bound.
+
+All but `FreeBits`, whose allowance is one of the batch, look at one example at a time.
+"""
 
 import keras
 import tensorflow as tf
@@ -107,12 +110,14 @@ class FreeBits(Objective):
 class Capacity(Objective):
     """E_q[log p(x|z)] - gamma |KL(q(z|x) || p(z)) - C| (Burgess et al. 2018, eq. 8).
 
-    The KL of each example is held at the capacity C, which a schedule lets grow.
+    The KL of each example is held at the capacity C, which a schedule lets grow. That is the
+    equation of the paper; disentanglement_lib holds the mean over the batch, which is weaker.
 
     Args:
         capacity: C in nats: a number or a schedule, such as
             `vt.schedules.LinearWarmup(100_000, stop=25.0)`, the choice of the paper.
-        gamma: how strongly; the paper takes 1000. With gamma = 1 and C = 0 this is the ELBO.
+        gamma: how strongly; the paper takes 1000. With gamma = 1 and C = 0 this is the
+            ELBO, where the KL is in closed form and so never negative.
         num_samples: S.
 
     Raises:

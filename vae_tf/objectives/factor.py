@@ -26,8 +26,8 @@ class Factor(Objective):
 
     D(z) is the logit of a discriminator that tells draws of q(z) from draws whose latents have
     been shuffled over the batch; at its optimum D = log q(z) - sum_l log q(z_l). It takes a step of
-    its own after each training step, on the same batch (the paper takes a second one), and is
-    saved with the model.
+    its own in each training step, on the same batch (the paper takes a second one), and is saved
+    with the model.
 
     Args:
         gamma: the weight of TC, a number or a schedule; at zero this is the ELBO.
@@ -59,14 +59,21 @@ class Factor(Objective):
         self.discriminator = None
 
     def attach(self, latent_size):
-        if self.discriminator is not None:
-            return
+        if self.discriminator is None:
+            self._build_discriminator(latent_size)
+        if self.discriminator.input_shape[-1] != latent_size:
+            raise ValueError(
+                "An objective belongs to one model. Expected a Factor for "
+                f"{self.discriminator.input_shape[-1]} latents. Received: {latent_size} latents"
+            )
+        # The optimizer of the model must leave it alone: it would make q(z) look independent.
+        self.discriminator.trainable = False
+
+    def _build_discriminator(self, latent_size):
         dense = [keras.layers.Dense(width, "leaky_relu") for width in self.hidden]
         self.discriminator = keras.Sequential(
             [keras.Input((latent_size,)), *dense, keras.layers.Dense(1, dtype="float32")]
         )
-        # The optimizer of the model must leave it alone: it would make q(z) look independent.
-        self.discriminator.trainable = False
         self.discriminator_optimizer = keras.optimizers.Adam(
             self.learning_rate, beta_1=0.5, beta_2=0.9
         )

@@ -41,8 +41,8 @@ def log_aggregate(q_z, z, dataset_size, estimator="stratified"):
     """log q(z) and log q(z_l), with the batch standing in for all N examples.
 
     A sample z of q(z|x_b) meets the M = B - 1 other examples of the batch. "weighted" gives each
-    of the B examples the weight 1/(N B) (Chen et al. 2018, eq. 4: too small by nearly a factor B
-    in q(z), a constant in its logarithm where one component dominates); "stratified" gives x_b
+    of the B examples the weight 1/(N B) (Chen et al. 2018, section 3: q(z) is too small by nearly
+    a factor B, a constant in its logarithm where one component dominates); "stratified" gives x_b
     its true share 1/N and the others (N - 1)/(N M) each, so that E[q(z)] over the batches is exact
     (Chen et al. 2018, appendix C.2; their formula gives one of the others another weight, and this
     is its mean over the choice of that one).
@@ -72,7 +72,7 @@ def log_aggregate(q_z, z, dataset_size, estimator="stratified"):
 
 @keras.saving.register_keras_serializable("vae_tf")
 class BetaTC(Objective):
-    """beta-TCVAE (Chen et al. 2018, eq. 3): the mean KL in three parts, each with its weight.
+    """beta-TCVAE (Chen et al. 2018, section 3): the mean KL in three parts, each with its weight.
 
         KL(q(z|x) || p(z)) = I(x; z) + TC(z) + sum_l KL(q(z_l) || p(z_l))       (mean over x)
         objective = E_q[log p(x|z)] - alpha I - beta TC - gamma sum_l KL(q(z_l) || p(z_l))
@@ -83,7 +83,7 @@ class BetaTC(Objective):
     Args:
         beta: the weight of the total correlation TC = KL(q(z) || prod_l q(z_l)); a number or a
             schedule. The paper's choice for dSprites is 6.
-        dataset_size: N, the number of training examples.
+        dataset_size: N, the number of training examples, no less than those of a batch.
         alpha: the weight of the index-code mutual information.
         gamma: the weight of the dimension-wise KL.
         estimator: of log q(z) from a batch, "stratified" or "weighted": see `log_aggregate`.
@@ -187,7 +187,8 @@ def mmd(z, prior_z, bandwidth):
         MMD^2 = E k(z, z') - 2 E k(z, y) + E k(y, y'),   z, z' ~ q(z), y, y' ~ p(z) independent
         k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))      (Gretton et al. 2012, eq. 3)
 
-    Samples of one example are not independent samples of q(z): such pairs are left out.
+    Samples of one example are not independent samples of q(z): such pairs are left out. A batch
+    of one example has no others, says nothing about q(z), and gives zero.
 
     Args:
         z: S samples for each of B examples, shape [S, B, L].
@@ -212,7 +213,8 @@ def mmd(z, prior_z, bandwidth):
     z = tf.reshape(z, [-1, latents])
     within_q = mean_of_pairs(kernel(z, z), example)
     within_p = mean_of_pairs(kernel(prior_z, prior_z), tf.range(tf.shape(prior_z)[0]))
-    return within_q + within_p - 2 * tf.reduce_mean(kernel(z, prior_z))
+    discrepancy = within_q + within_p - 2 * tf.reduce_mean(kernel(z, prior_z))
+    return tf.where(batch > 1, discrepancy, tf.zeros_like(discrepancy))
 
 
 @keras.saving.register_keras_serializable("vae_tf")
