@@ -33,7 +33,7 @@ notebooks: .venv/installed  ## runs every notebook in place and refreshes its ou
 test: .venv/installed  ## lints, and runs the tests and the notebooks
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check $(wildcard $(STYLED:%=%/*.py))
-	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) tests
+	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) --dist worksteal tests
 	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) \
 		--dist loadfile --nbval-lax notebooks)
 
