@@ -77,10 +77,13 @@ def trained(x, steps=3000):
             loss = distortion + BETAS * rate
         return tape.gradient(loss, weights)
 
+    def one_step(step):
+        adam.apply(gradients(), weights)
+        return step + 1
+
     @tf.function(jit_compile=True)
     def descend():
-        for _ in tf.range(steps):
-            adam.apply(gradients(), weights)
+        tf.while_loop(lambda step: step < steps, one_step, [0])
 
     descend()
     steepest = max(float(tf.reduce_max(tf.abs(part))) for part in gradients())
