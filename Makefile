@@ -35,7 +35,7 @@ test: .venv/installed  ## lints, and runs the tests and the notebooks
 	@$(RUN) -m ruff format --check $(wildcard $(STYLED:%=%/*.py))
 	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) --dist worksteal tests
 	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) \
-		--dist loadfile --nbval-lax notebooks)
+		--dist loadfile --nbval-lax --nbval-cell-timeout 180 notebooks)
 
 test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
 	@$(RUN) scripts/colab.py $(NOTEBOOK)

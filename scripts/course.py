@@ -6,6 +6,7 @@ the headline figures, which the notebooks themselves declare with `vt.headline(.
 
 import argparse
 import asyncio
+import copy
 import re
 import sys
 import time
@@ -20,7 +21,7 @@ from stamp import ROOT, notebooks
 HEADLINE = "application/vnd.vae-tf.headline+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
-CELL_SECONDS = 600  # a cell that takes longer than this hangs
+CELL_SECONDS = 180  # a cell that takes longer than this hangs
 
 
 class Progress:
@@ -59,7 +60,21 @@ async def _execute(client, progress, log):
 
 
 def execute(notebook, name, folder, log, kernel="python3"):
-    """Runs a notebook in `folder`, in place; returns its Progress, and the error or None."""
+    """Runs a notebook in `folder`, in place; returns its Progress, and the error or None.
+
+    Now and then a message between the runner and a kernel is lost, and both wait for ever: a
+    kernel that falls silent or dies is replaced, once.
+    """
+    for last in (False, True):
+        trial = copy.deepcopy(notebook)
+        progress, error = _attempt(trial, name, folder, log, kernel)
+        if last or not isinstance(error, (CellTimeoutError, DeadKernelError)):
+            break
+    notebook.update(trial)
+    return progress, error
+
+
+def _attempt(notebook, name, folder, log, kernel):
     progress = Progress(name, len(notebook.cells))
     client = NotebookClient(
         notebook,

@@ -182,6 +182,19 @@ def test_a_failure_names_cell_source_and_traceback(tmp_path):
     assert "ZeroDivisionError" in report
 
 
+def test_a_kernel_that_falls_silent_is_replaced_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "CELL_SECONDS", 3)
+    silent_once = """import pathlib, time
+second = pathlib.Path("seen").exists()
+pathlib.Path("seen").touch()
+time.sleep(0 if second else 60)
+print("done")"""
+    book = new_notebook(cells=[code(silent_once)])
+    _, error = course.execute(book, "example", tmp_path, log=None)
+    assert error is None
+    assert book.cells[0].outputs[0].text == "done\n"
+
+
 def test_progress_is_one_finished_line_off_a_terminal():
     stream = io.StringIO()
     progress = course.Progress("01_the_elbo", 40, stream)
