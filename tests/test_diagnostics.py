@@ -533,8 +533,8 @@ mean = tf.reduce_mean
 
 def keras_guide(x, x_hat, loc, scale):
     """The sums and means of Keras' guide to subclassing, with its log-variance."""
-    log_var = 2 * tf.math.log(scale)
-    kl = -0.5 * tf.reduce_mean(log_var - tf.square(loc) - tf.exp(log_var) + 1)
+    log_square = 2 * tf.math.log(scale)
+    kl = -0.5 * tf.reduce_mean(log_square - tf.square(loc) - tf.exp(log_square) + 1)
     return keras.losses.MeanSquaredError()(x, x_hat) + kl
 
 
