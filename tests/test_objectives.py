@@ -53,6 +53,12 @@ MIDWAY = {
 }
 
 
+@keras.saving.register_keras_serializable("test")
+def halves(step):
+    """A schedule that is a plain function."""
+    return 0.5 ** tf.cast(step, tf.float32)
+
+
 @pytest.fixture
 def x(rng):
     return (rng.random((N, 8, 8)) < 0.4).astype("float32")
@@ -188,6 +194,14 @@ class TestSchedules:
             history = vae.fit(x, batch_size=N, verbose=0).history
             expected = -history["reconstruction"][0] + beta * history["kl"][0]
             assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+
+    def test_a_registered_function_is_a_schedule_that_can_be_saved(self, x, tmp_path):
+        vae = make_vae(L, objective=OBJECTIVES.BetaELBO(halves))
+        vae.fit(x, verbose=0)
+        vae.save(tmp_path / "function.keras")
+        loaded = keras.saving.load_model(tmp_path / "function.keras")
+        assert loaded.objective.beta is halves
+        np.testing.assert_array_equal(loaded.elbo(x, seed=0).elbo, vae.elbo(x, seed=0).elbo)
 
     def test_a_schedule_that_cannot_be_saved_is_refused(self):
         with pytest.raises(ValueError, match=r"Expected `beta` to have a `get_config`.*Received"):

@@ -100,7 +100,7 @@ class Normal(ToDistribution):
     def optimal_scale(x, loc):
         """sqrt(mean (x - loc)^2), the one scale under which x is most probable.
 
-        At it log p(x|z) = -D/2 log(2 pi e MSE) (the optimal sigma of Rybkin et al. 2021, eq. 6).
+        At it log p(x|z) = -D/2 log(2 pi e MSE) (the optimal sigma of Rybkin et al. 2021).
 
         Args:
             x: data, shape [B, *event].

@@ -96,14 +96,13 @@ def _is_registered(function):
     return function in keras.saving.get_custom_objects().values()
 
 
-def number_or_schedule(value, name, minimum=0.0):
+def number_or_schedule(value, name):
     """A weight as it is kept: a float, or a schedule that can be saved with the model.
 
     Args:
-        value: a number not below `minimum`; a callable of the step with `get_config`; a function
+        value: a number that is not negative; a callable of the step with `get_config`; a function
             registered by `keras.saving.register_keras_serializable`; or the configuration of one.
         name: what the error calls it.
-        minimum: the least number accepted.
 
     Raises:
         ValueError: if it is none of these.
@@ -119,10 +118,9 @@ def number_or_schedule(value, name, minimum=0.0):
             f"keras.saving.register_keras_serializable. Received: {name}={value!r}"
         )
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not (math.isfinite(value) and value >= minimum):
-        least = "not negative" if minimum == 0 else f"at least {minimum:g}"
+    if not is_number or not (math.isfinite(value) and value >= 0):
         raise ValueError(
-            f"Expected `{name}` to be a number that is {least}, or a schedule such as "
+            f"Expected `{name}` to be a number that is not negative, or a schedule such as "
             f"vt.schedules.LinearWarmup(steps). Received: {name}={value!r}"
         )
     return float(value)

@@ -49,7 +49,7 @@ class BetaELBO(Objective):
 
 @keras.saving.register_keras_serializable("vae_tf")
 class FreeBits(Objective):
-    """E_q[log p(x|z)] - sum_g max(free_nats, E_batch KL_g) (Kingma et al. 2016, eq. 15).
+    """E_q[log p(x|z)] - sum_g max(free_nats, E_batch KL_g) (Kingma et al. 2016).
 
     KL_g is the part of the KL that belongs to a group g of latents. As long as its mean over the
     batch is below `free_nats`, the group pays no more for carrying information: its KL has no
@@ -139,7 +139,7 @@ class Capacity(Objective):
 
 @keras.saving.register_keras_serializable("vae_tf")
 class IWAE(Objective):
-    """log 1/K sum_k p(x, z_k) / q(z_k|x), the K-sample bound (Burda et al. 2016, eq. 8).
+    """log 1/K sum_k p(x, z_k) / q(z_k|x), the K-sample bound (Burda et al. 2016).
 
     The logarithm is taken for each example, over its own K samples. K = 1 is the ELBO, all of it
     by Monte Carlo (`vt.elbo.mean_log_weight`); more samples bring it closer to log p(x).

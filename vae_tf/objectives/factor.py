@@ -20,7 +20,7 @@ def permute_latents(z, seed):
 
 @keras.saving.register_keras_serializable("vae_tf")
 class Factor(Objective):
-    """FactorVAE (Kim and Mnih 2018, eq. 2 and 3): the ELBO minus gamma times total correlation.
+    """FactorVAE (Kim and Mnih 2018, eq. 2): the ELBO minus gamma times total correlation.
 
         objective = ELBO - gamma TC,   TC = KL(q(z) || prod_l q(z_l)) = E_q(z)[D(z)]
 

@@ -185,7 +185,7 @@ def mmd(z, prior_z, bandwidth):
     """The squared maximum mean discrepancy between q(z) and p(z), without bias.
 
         MMD^2 = E k(z, z') - 2 E k(z, y) + E k(y, y'),   z, z' ~ q(z), y, y' ~ p(z) independent
-        k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))      (Gretton et al. 2012, eq. 3)
+        k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))      (Gretton et al. 2012)
 
     Samples of one example are not independent samples of q(z): such pairs are left out. A batch
     of one example has no others, says nothing about q(z), and gives zero.
@@ -219,7 +219,7 @@ def mmd(z, prior_z, bandwidth):
 
 @keras.saving.register_keras_serializable("vae_tf")
 class InfoMMD(Objective):
-    """InfoVAE (Zhao et al. 2019, eq. 6) with the maximum mean discrepancy between q(z) and p(z).
+    """InfoVAE (Zhao et al. 2019) with the maximum mean discrepancy between q(z) and p(z).
 
         objective = E_q[log p(x|z)] - (1 - alpha) KL(q(z|x) || p(z))
                     - (alpha + lambda_ - 1) MMD^2(q(z), p(z))
