@@ -4,7 +4,7 @@
 model only `prior`, `encode(x)` and `decode(z)`, and take the N examples given to them for the
 whole world: the aggregate posterior is q(z) = 1/N sum_n q(z|x_n), exactly, over all of them, and
 nothing is estimated inside a minibatch. `predict_collapse` needs the data only, `effective_beta`
-only a loss.
+only a loss, `gradient_snr` a VAE.
 """
 
 import math
@@ -15,17 +15,21 @@ import tensorflow as tf
 
 from vae_tf import aggregate, elbo
 from vae_tf.collapse import Collapse, predict_collapse
+from vae_tf.gradients import GradientSNR, SignalToNoise, gradient_snr
 from vae_tf.loss_weights import EffectiveBeta, effective_beta
 
 __all__ = [
     "ActiveUnits",
     "Collapse",
     "EffectiveBeta",
+    "GradientSNR",
     "MutualInformation",
+    "SignalToNoise",
     "Surgery",
     "active_units",
     "aggregate_log_prob",
     "effective_beta",
+    "gradient_snr",
     "kl_per_latent",
     "mutual_information",
     "predict_collapse",

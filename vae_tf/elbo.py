@@ -22,9 +22,11 @@ tfd = tfp.distributions
 __all__ = [
     "ElboTerms",
     "Forward",
+    "GatedForward",
     "bits_per_dimension",
     "energy_entropy",
     "forward",
+    "gated",
     "has_independent_latents",
     "kl",
     "kl_per_latent",
@@ -45,6 +47,16 @@ class Forward(NamedTuple):
     q_z: tfd.Distribution  # batch [B],    event [L]
     z: tf.Tensor  # [S, B, L]
     p_x: tfd.Distribution  # batch [S, B], event [*event]
+    gate = None  # no field: `GatedForward` has one
+
+
+class GatedForward(Forward):
+    """A pass whose z has gone through `gated`, and the gate, [S, B]: a `Forward` in all else."""
+
+    def __new__(cls, *parts, gate=None):
+        one_pass = super().__new__(cls, *parts)
+        one_pass.gate = gate
+        return one_pass
 
 
 class ElboTerms(NamedTuple):
@@ -74,7 +86,33 @@ def require_latents(q, name):
         )
 
 
-def forward(model, x, num_samples=1, *, seed=None, **kwargs):
+@tf.custom_gradient
+def gated(z):
+    """z as it is, and a gate that weighs the gradient into z by the sample.
+
+    The gate is zero everywhere, and acts by its gradient alone. An objective that adds to its
+    value sum_s a_s gate_s, where sum_s a_s = 1, does not change that value, but has the gradient
+    into the sample z_s multiplied by a_s, whereas those into the decoder and the prior, which use
+    z, stay what they are. An objective that leaves the gate alone leaves the gradient alone.
+
+    Args:
+        z: samples, shape [S, B, L].
+
+    Returns:
+        z, shape [S, B, L], and the gate, shape [S, B].
+    """
+
+    def gradient(into_z, into_gate):
+        # The gate receives c a_s, c the objective's own weight in the loss, and a sums to one.
+        total = tf.reduce_sum(into_gate, axis=0)  # [B]
+        in_use = total != 0
+        share = tf.where(in_use, into_gate / tf.where(in_use, total, 1), 1)  # [S, B]
+        return into_z * share[..., tf.newaxis]
+
+    return (tf.identity(z), tf.zeros_like(z[..., 0])), gradient
+
+
+def forward(model, x, num_samples=1, *, seed=None, gate=False, **kwargs):
     """One pass of any model that has `prior`, `encode` and `decode`.
 
     Args:
@@ -82,6 +120,8 @@ def forward(model, x, num_samples=1, *, seed=None, **kwargs):
         x: data, shape [B, *event], in the support of the likelihood.
         num_samples: S, samples of z for each example.
         seed: an integer for the same samples each time.
+        gate: whether the pass is to be a `GatedForward`, which `vt.objectives.IWAE` wants for its
+            gradient "dreg".
         **kwargs: for `encode` and `decode`, such as `training`.
 
     Returns:
@@ -95,8 +135,10 @@ def forward(model, x, num_samples=1, *, seed=None, **kwargs):
     q_z = model.encode(x, **kwargs)
     require_latents(q_z, "encode(x)")
     z = q_z.sample(num_samples, seed=seed)  # [S, B, L]
+    z, gate = gated(z) if gate else (z, None)
     p_x = model.decode(z, **kwargs)
-    return Forward(support.check(p_x, x), model.prior, q_z, z, p_x)
+    parts = support.check(p_x, x), model.prior, q_z, z, p_x
+    return Forward(*parts) if gate is None else GatedForward(*parts, gate=gate)
 
 
 def kl(q_z, p_z, z=None):
@@ -205,14 +247,23 @@ def log_joint(model, x, z):
     return p_x.log_prob(support.check(p_x, x)) + model.prior.log_prob(z)
 
 
-def log_weights(forward):
+def log_weights(forward, *, score=True):
     """log w_s = log p(x|z_s) + log p(z_s) - log q(z_s|x), shape [S, B], nats.
 
     Their mean is the ELBO, the logarithm of the mean of their exponentials the K-sample bound,
     and where q is the exact posterior all of them equal log p(x).
+
+    Args:
+        forward: one pass.
+        score: whether their gradient includes the score of q, that is the gradient of log q(z|x)
+            where its parameters move and z does not.
     """
-    log_ratio = forward.p_z.log_prob(forward.z) - forward.q_z.log_prob(forward.z)
-    return log_likelihood(forward) + log_ratio
+    log_q = forward.q_z.log_prob(forward.z)
+    if not score:
+        # Where z stands still, what is left of the gradient is the score; it is subtracted.
+        at_rest = forward.q_z.log_prob(tf.stop_gradient(forward.z))
+        log_q += tf.stop_gradient(at_rest) - at_rest
+    return log_likelihood(forward) + (forward.p_z.log_prob(forward.z) - log_q)
 
 
 def bits_per_dimension(nats, event_shape):

@@ -52,6 +52,7 @@ class LinearGaussian:
         data_size, latent_size = self.weights.shape
         # M = W'W + scale^2 I, [L, L]: the precision of the posterior is M / scale^2.
         self._m = self.weights.T @ self.weights + self.scale**2 * np.eye(latent_size)
+        self._to_mean = np.linalg.solve(self._m, self.weights.T)  # [L, D]
         self.prior = StandardNormal(latent_size, dtype="float64")()
 
     def _require_parameters(self):
@@ -80,9 +81,7 @@ class LinearGaussian:
         """p(z|x) = N(M^-1 W'(x - mean), scale^2 M^-1), exactly: batch [B], event [L]."""
         loc = self._posterior_mean(x)
         factor = np.linalg.cholesky(self.scale**2 * np.linalg.inv(self._m))
-        return MultivariateNormalTriL(
-            loc, scale_tril=np.broadcast_to(factor, (*loc.shape, loc.shape[-1]))
-        )
+        return MultivariateNormalTriL(loc, scale_tril=factor + tf.zeros_like(loc)[..., None])
 
     def encode(self, x):
         """q(z|x): the best Gaussian with a diagonal covariance, batch [B], event [L].
@@ -92,13 +91,15 @@ class LinearGaussian:
         if W'W is diagonal.
         """
         loc = self._posterior_mean(x)
-        scale = np.broadcast_to(self.scale / np.sqrt(np.diag(self._m)), loc.shape)
+        scale = self.scale / np.sqrt(np.diag(self._m)) + tf.zeros_like(loc)
         return Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=1)
 
     def _posterior_mean(self, x):
-        return np.linalg.solve(self._m, self.weights.T @ self._centred(x)[..., None])[..., 0]
+        return self._centred(x) @ self._to_mean.T
 
     def _centred(self, x):
+        if tf.is_symbolic_tensor(x):  # inside a compiled step, where no value can be looked at
+            return tf.cast(x, tf.float64) - self.mean
         x = np.asarray(x, "float64")
         if x.shape[-1:] != self.mean.shape or not np.isfinite(x).all():
             raise ValueError(
@@ -197,11 +198,10 @@ class LinearGaussian:
 
     def _encoder_weights(self, min_scale):
         """Kernel [D, 2 L] and bias [2 L] of the dense layer before `NormalDiag`."""
-        to_mean = np.linalg.solve(self._m, self.weights.T)  # [L, D]
-        kernel = np.concatenate([to_mean.T, np.zeros_like(to_mean.T)], axis=1)
+        kernel = np.concatenate([self._to_mean.T, np.zeros_like(self._to_mean.T)], axis=1)
         scale = self.scale / np.sqrt(np.diag(self._m))
         raw = NormalDiag.inverse_scale(scale, min_scale)
-        return [kernel, np.concatenate([-to_mean @ self.mean, raw])]
+        return [kernel, np.concatenate([-self._to_mean @ self.mean, raw])]
 
 
 def _covariance(q):

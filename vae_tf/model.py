@@ -158,7 +158,8 @@ class VAE(keras.Model):
         """One pass: x -> q_z -> z -> p_x. Returns a `vt.elbo.Forward`."""
         samples = self.objective.num_samples if num_samples is None else num_samples
         seed = self._or_own(seed)
-        return elbo.forward(self, x, samples, seed=seed, training=training)
+        gate = self.objective.gate
+        return elbo.forward(self, x, samples, seed=seed, gate=gate, training=training)
 
     def _or_own(self, seed):
         return self.seed_generator if seed is None else seed

@@ -72,10 +72,11 @@ def _as_tfp_knows_it(x, family):
         onto_support = family.experimental_default_event_space_bijector()
     except NotImplementedError:
         onto_support = tfp.bijectors.Identity()
-    if onto_support is None:  # a discrete family
-        inside = _whole(x) & tf.math.is_finite(family.log_prob(x))
-    else:
-        inside = tf.math.is_finite(onto_support.inverse(x)) & tf.math.is_finite(family.log_prob(x))
+    density = tf.math.is_finite(family.log_prob(x))
+    for _ in range(family.event_shape.rank):  # one density for a vector: all its values share it
+        density = density[..., None]
+    inside = _whole(x) if onto_support is None else tf.math.is_finite(onto_support.inverse(x))
+    inside &= density
     return tf.reduce_all(inside, axis=list(range(inside.shape.rank - x.shape.rank)))
 
 

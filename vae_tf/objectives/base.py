@@ -29,6 +29,7 @@ class Objective(keras.Layer):
 
     scheduled = ()  # the names of the arguments that may be numbers or schedules
     seed_generator = None  # of an objective that draws random numbers
+    gate = False  # whether it wants passes with a gate, see `vt.elbo.gated`
 
     def __init__(self, num_samples=1, **kwargs):
         super().__init__(**kwargs)

@@ -144,15 +144,56 @@ class IWAE(Objective):
     The logarithm is taken for each example, over its own K samples. K = 1 is the ELBO, all of it
     by Monte Carlo (`vt.elbo.mean_log_weight`); more samples bring it closer to log p(x).
 
+    The value is the same whatever `gradient` is. With a_k = w_k / sum_j w_j and w_k the weights,
+    the decoder and a learned prior receive sum_k a_k grad log p(x, z_k), and the encoder
+
+        "standard"   sum_k a_k   (d log w_k / d z_k  d z_k / d phi - d log q(z_k|x) / d phi)
+        "stl"        sum_k a_k    d log w_k / d z_k  d z_k / d phi
+        "dreg"       sum_k a_k^2  d log w_k / d z_k  d z_k / d phi
+
+    where the last term of the first line, the score, is taken at fixed z_k. As K grows, the noise
+    of the standard gradient falls more slowly than the gradient itself (Rainforth et al. 2018);
+    that of "dreg" (Tucker et al. 2019) falls faster, and it has the same mean. "stl" (Roeder et
+    al. 2017) has the same mean for K = 1 only: for larger K it is biased, and the bias stays. Both
+    vanish, sample by sample, where q is the posterior. They need samples of q(z|x) that can be
+    differentiated.
+
     Args:
         num_samples: K.
+        gradient: "standard", "stl" (sticking the landing) or "dreg" (doubly reparameterized).
+
+    Raises:
+        ValueError: if `gradient` is none of the three; when called for "dreg", if the pass has no
+            gate.
     """
 
-    def __init__(self, num_samples, **kwargs):
+    def __init__(self, num_samples, gradient="standard", **kwargs):
         super().__init__(num_samples, **kwargs)
+        if gradient not in ("standard", "stl", "dreg"):
+            raise ValueError(
+                'Expected `gradient` to be "standard", "stl" or "dreg". '
+                f"Received: gradient={gradient!r}"
+            )
+        self.gradient = gradient
+        self.gate = gradient == "dreg"
 
     def __call__(self, forward, terms=None):
         del terms
-        log_w = elbo.log_weights(forward)  # [S, B]
+        log_w = elbo.log_weights(forward, score=self.gradient == "standard")  # [S, B]
         log_k = tf.math.log(tf.cast(tf.shape(log_w)[0], log_w.dtype))
-        return tf.reduce_logsumexp(log_w, axis=0) - log_k
+        bound = tf.reduce_logsumexp(log_w, axis=0) - log_k
+        return bound + self._gate(forward, log_w) if self.gate else bound
+
+    @staticmethod
+    def _gate(forward, log_w):
+        """Zeros, [B], that have the gradient into z_k multiplied by a_k once more."""
+        if forward.gate is None:
+            raise ValueError(
+                'The gradient "dreg" needs a pass with a gate. Expected one of vae(x), or of '
+                "vt.elbo.forward(model, x, num_samples, gate=True). Received: a pass without"
+            )
+        share = tf.stop_gradient(tf.nn.softmax(log_w, axis=0))  # a_k
+        return tf.reduce_sum(share * tf.cast(forward.gate, log_w.dtype), axis=0)
+
+    def get_config(self):
+        return {**super().get_config(), "gradient": self.gradient}
