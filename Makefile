@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-STYLED := vae_tf vae_tf/objectives tests scripts data
+STYLED := vae_tf vae_tf/objectives tests scripts data benchmarks benchmarks/peers
 # How many tests run at a time; each needs about 1.5 GB of memory.
 WORKERS ?= 2
 
@@ -15,7 +15,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab notebooks test test-colab stamp clean
+.PHONY: help course lab notebooks test test-colab benchmarks stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -40,11 +40,14 @@ test: .venv/installed  ## lints, and runs the tests and the notebooks
 test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
 	@$(RUN) scripts/colab.py $(NOTEBOOK)
 
+benchmarks: .venv/installed  ## measures published figures again (PROFILE=gpu: those that want one)
+	@$(RUN) benchmarks/published.py --profile $(or $(PROFILE),cpu)
+
 stamp: .venv/installed  ## writes the GitHub address into badges and set-up cells (REPOSITORY=owner/name)
 	@$(RUN) scripts/stamp.py $(REPOSITORY)
 
 clean:  ## removes what these commands have made, .venv included
-	@rm -rf .venv build dist .pytest_cache .ruff_cache
+	@rm -rf .venv .cache build dist .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml constraints.txt
