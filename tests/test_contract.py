@@ -187,6 +187,7 @@ class Test_06_randomness_is_a_keyword_seed:
             lambda seed: vae.sample(S, seed=seed),
             lambda seed: vae.reconstruct(x, seed=seed),
             lambda seed: vt.evidence.iwae(vae, x, S, seed=seed).estimate,
+            lambda seed: vt.evidence.ais(vae, x, 4, 5, seed=seed).estimate,
             lambda seed: vt.gap.total(vae, x, S, seed=seed).elbo,
         ):
             np.testing.assert_array_equal(draw(3), draw(3))
@@ -250,6 +251,8 @@ class Test_08_a_likelihood_refuses_data_outside_its_support:
             lambda: vae.fit(np.full_like(x, inside), validation_data=x, verbose=0),
             lambda: vt.evidence.iwae(vae, x, 3),
             lambda: vt.evidence.grid(vae, x),
+            lambda: vt.evidence.ais(vae, x, 2, 2),
+            lambda: vt.gap.decompose(vae, x),
         ):
             with pytest.raises(ValueError, match=r"Expected .*Received"):
                 attempt()
@@ -295,6 +298,12 @@ def saved_models():
         return vt.VAE(encoder, decoder, objective=vt.objectives.BetaELBO(2.0, num_samples=3))
 
     yield "NormalTriL", full_covariance, (4,), 2.0
+
+    def flow():
+        encoder = vt.networks.mlp(4, layers.CouplingFlow(L, num_flows=2), hidden=(8,))
+        return vt.VAE(encoder, vt.networks.mlp(L, layers.Poisson(4), hidden=(8,)))
+
+    yield "CouplingFlow", flow, (4,), 2.0
     yield "learned prior", lambda: make_vae(2, prior=LearnedPrior(2)), (8, 8), 1.0
     mixture, vamp = vt.priors.MixtureOfNormals, vt.priors.VampPrior
     yield "mixture prior", lambda: make_vae(2, prior=mixture(2, 4)), (8, 8), 1.0

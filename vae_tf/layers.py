@@ -20,6 +20,7 @@ import tensorflow_probability as tfp
 
 from vae_tf.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from vae_tf.distributions import MultivariateNormalTriL
+from vae_tf.flows import CouplingFlow
 from vae_tf.to_distribution import ToDistribution, positive, raw_from, scale_from, sizes
 
 tfd = tfp.distributions
@@ -28,6 +29,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",
+    "CouplingFlow",
     "DistributionLayer",
     "NegativeBinomial",
     "Normal",
