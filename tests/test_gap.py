@@ -210,7 +210,7 @@ class TestBySamples:
         bounds = [model.elbo(x, q).elbo for q in (off, layer(found.params), q_z)]
         start, end, best = (np.mean(bound) for bound in bounds)
         error = 4 * np.sqrt(2 * (best - start) / 320)
-        assert found.steps == 100 and end - start > 5
+        assert found.steps == 100 and end - start > 2 * error
         assert abs(found.change.mean() - (end - start)) < error
 
     @pytest.mark.usefixtures("graph")
@@ -444,7 +444,7 @@ class TestRefusals:
         with pytest.raises(TypeError, match="Expected `seed` to be an integer"):
             vt.gap.decompose(trained, x, seed="0")
         with pytest.raises(ValueError, match="another support"):
-            vt.gap.decompose(trained, 0.5 * x)
+            vt.gap.decompose(trained, 0.5 * x, log_evidence=np.zeros(2))
 
     def test_one_latent_has_no_flow(self, binary_digits):
         with pytest.raises(ValueError, match="at least 2"):

@@ -29,13 +29,14 @@ _ACCEPTANCE = 0.65  # the optimum of HMC in many dimensions (Neal 2011)
 _FIRST_STEP_SIZE = 0.5  # in standard deviations of f_0
 _STEP_SIZE_RATE = 1.1  # from one temperature to the next, in the pilot run
 _REFRESHING_STEPS = 20  # at beta = 1, before a way back
+_FEWEST = 5  # chains' worth of weight, below which their spread says nothing of the error
 
 
 class Annealed(NamedTuple):
     """A stochastic lower bound of log p(x), each [B]. `numpy.asarray(bound)` is the estimate."""
 
     estimate: np.ndarray  # float64, nats
-    standard_error: np.ndarray  # float64, over the chains, and rounding
+    standard_error: np.ndarray  # float64, over the chains; infinite where few have the weight
     effective_sample_size: np.ndarray  # float64, between 1 and the number of chains
     acceptance: np.ndarray  # float64: the mean acceptance of the HMC steps
 
@@ -52,8 +53,8 @@ def ais(model, x, num_chains=16, num_steps=200, *, initial="encoder", seed=None,
     start where the posterior is: q(z|x) only saves steps, and a bad one does little harm.
 
     Args:
-        model: has `prior` and `decode(z)`, and `encode(x)` if the chains start there; its latents
-            are continuous.
+        model: has `prior` and `decode(z)`, and `encode(x)` if the chains start there, all of them
+            made of TensorFlow's operations, since they are compiled; its latents are continuous.
         x: data, shape [B, *event].
         num_chains: C, chains for each example, at least two.
         num_steps: T, the number of temperatures.
@@ -63,8 +64,9 @@ def ais(model, x, num_chains=16, num_steps=200, *, initial="encoder", seed=None,
         progress: show a progress bar.
 
     Returns:
-        `Annealed(estimate, standard_error, effective_sample_size, acceptance)`, each [B]. An
-        acceptance far from 0.65, or an effective sample size of a few, says: more steps.
+        `Annealed(estimate, standard_error, effective_sample_size, acceptance)`, each [B]. Where the
+        weight lies with fewer than five chains their spread says nothing, and the standard error
+        is infinite: more steps, or more chains. So does an acceptance far from 0.65.
 
     Raises:
         ValueError: if an argument is not what is expected, or `x` is outside the support.
@@ -124,6 +126,7 @@ class Path:
         sums = WeightSums(log_w.shape[1], len(log_w))
         sums.add(np.arange(log_w.shape[1]), log_w)
         estimate, error, effective, _ = sums.log_mean()
+        error = np.where(effective < min(_FEWEST, len(log_w)), np.inf, error)
         rounding = 4 * np.finfo(self._dtype).eps * (1 + np.abs(estimate))
         return Annealed(estimate, error + rounding, effective, travelled.acceptance)
 
@@ -142,14 +145,17 @@ class Path:
                 "(vt.evidence.enumeration sums over discrete ones)"
             )
         p_x = self.model.decode(tf.zeros([1, *self.model.prior.event_shape], self._dtype))
-        return support.check(p_x, x).numpy()
+        x = support.check(p_x, elbo.require_examples(x)).numpy()
+        if len(x) == 0:
+            raise ValueError("Expected at least one example. Received: `x` with none")
+        return x
 
     def _in_parts(self, program, arrays, seed, progress):
         """Runs `program` on rows [b, ...] of all arrays; the last part is filled up and cut."""
         program = tf.function(program, autograph=False)
         examples = len(arrays[0])
-        count = max(1, -(-examples // _EXAMPLES))
-        rows = np.arange(count * -(-examples // count)).reshape(count, -1) % max(1, examples)
+        count = -(-examples // _EXAMPLES)
+        rows = np.arange(count * -(-examples // count)).reshape(count, -1) % examples
         arrays = [tf.convert_to_tensor(array) for array in arrays]
         parts = [[tf.gather(array, part) for array in arrays] for part in rows]
         seeds = split(seed, count)

@@ -7,7 +7,8 @@ import scipy.stats
 import tensorflow as tf
 
 from vae_tf.annealing import Path
-from vae_tf.elbo import require_count
+from vae_tf.elbo import require_count, require_examples
+from vae_tf.linear import LinearGaussian
 from vae_tf.random import split
 
 __all__ = ["Bracket", "bracket", "simulate"]
@@ -18,8 +19,8 @@ class Bracket(NamedTuple):
 
     lower: np.ndarray  # [B], float64
     upper: np.ndarray  # [B], float64
-    lower_error: np.ndarray  # [B], standard error of `lower`
-    upper_error: np.ndarray  # [B], standard error of `upper`
+    lower_error: np.ndarray  # [B], standard error of `lower`; infinite where it is not known
+    upper_error: np.ndarray  # [B], standard error of `upper`; likewise, and for one z of each x
     certified: bool  # the way back began at exact samples of the posterior
     simulated_width: np.ndarray  # [M], upper - lower on data of the model, certified
     num_chains: int
@@ -27,16 +28,35 @@ class Bracket(NamedTuple):
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self.lower, dtype)
 
+    @property
+    def estimate(self):
+        """The lower bound, which needs no certificate."""
+        return self.lower
+
+    @property
+    def standard_error(self):
+        """That of `estimate`."""
+        return self.lower_error
+
     def limits(self, level=0.95):
         """(low, high), each [B]: an interval that holds log p(x) with probability `level`.
 
-        Half of the doubt is given to each end, by Student's t over the chains; the bounds
-        themselves err outwards. Where `certified` is False the upper end is no bound.
+        Half of the doubt, d = (1 - level) / 2, is given to each end, and the bounds themselves err
+        outwards. A standard error counts by Student's t over the chains, which is approximate.
+        Where there is none, Markov's inequality takes its place: a mean weight W with E[W] = p(x)
+        is above p(x) / d with a probability of at most d, so that log(1 / d) nats, 3.7 at 0.95,
+        are enough for any number of chains; for one z of each x this is an average over z.
+        Where `certified` is False the upper end is no bound.
         """
-        if not 0 < level < 1:
+        if not isinstance(level, float) or not 0 < level < 1:
             raise ValueError(f"Expected `level` between 0 and 1. Received: level={level!r}")
         t = scipy.stats.t.ppf((1 + level) / 2, self.num_chains - 1)
-        return self.lower - t * self.lower_error, self.upper + t * self.upper_error
+        markov = np.log(2 / (1 - level))
+        below, above = (
+            np.where(np.isfinite(error), t * error, markov)
+            for error in (self.lower_error, self.upper_error)
+        )
+        return self.lower - below, self.upper + above
 
 
 def bracket(
@@ -56,18 +76,22 @@ def bracket(
         E[log w_forward]  <=  log p(x)  <=  -E[log w_reverse]
 
     `lower` is `ais`. `upper` goes the same way back, from samples of p(z|x) to where the chains
-    had begun. It is a bound if those samples are exact, and then `certified` is True: for data
-    that the model itself made, whose `z` is known, and for a model with a closed form
-    (`model.posterior(x)`). For any other x the way back begins at the ends of the way there,
-    drawn by their weights. If the chains have missed a part of the posterior, both ends miss it:
-    what can be certified then is the method. So `simulated_width` holds upper - lower for
-    `num_simulated` examples drawn from the model, with the same settings: how far from log p(x)
-    chains of this length can be on data like the model's own (Wu et al. 2017).
+    had begun. It is a bound if those samples are exact, and then `certified` is True: for the
+    linear model, for posterior samples that you pass, and for data that the model itself made,
+    whose `z` is one such sample. From one z the bound holds on average over z, and no spread over
+    chains shows how it would move with another: its standard error is infinite.
+
+    For any other x the way back begins at the ends of the way there, drawn by their weights. If
+    the chains have missed a part of the posterior, both ends miss it: what can be certified then
+    is the method. So `simulated_width` holds upper - lower for `num_simulated` examples drawn from
+    the model, with the same settings: how far from log p(x) chains of this length can be on data
+    like the model's own (Wu et al. 2017).
 
     Args:
-        model: has `prior`, `encode(x)` and `decode(z)`; its latents are continuous.
+        model: as for `ais`.
         x: data, shape [B, *event].
-        z: the latents that x was drawn from, [B, L], if the model made it (`simulate`).
+        z: the latents that x was drawn from, [B, L], if the model made it (`simulate`); or
+            independent exact samples of p(z|x), one for each chain, [C, B, L].
         num_chains, num_steps, initial: as for `ais`.
         num_simulated: M, how many examples to draw from the model; 0 for none.
         seed: an integer for the same numbers each time.
@@ -88,7 +112,7 @@ def bracket(
     """
     path = Path(model, num_chains, num_steps, initial)
     seeds = split(seed, 4)
-    x = np.asarray(x)
+    x = require_examples(x)
     own_x, own_z = simulate(model, num_simulated, seed=seeds[0]) if num_simulated else (x[:0], None)
     # The model's own examples travel with the others: the settings are the same, to the step.
     there = path.forward(np.concatenate([x, own_x]), seed=seeds[1], progress=progress)
@@ -100,11 +124,13 @@ def bracket(
     )
     lower, upper = path.summary(there), path.summary(back)
     width = -upper.estimate - lower.estimate
+    one_z = z is not None and np.ndim(z) == 2
+    upper_error = np.full(len(x), np.inf) if one_z else upper.standard_error[: len(x)]
     return Bracket(
         lower.estimate[: len(x)],
         -upper.estimate[: len(x)],
         lower.standard_error[: len(x)],
-        upper.standard_error[: len(x)],
+        upper_error,
         certified,
         width[len(x) :],
         path.num_chains,
@@ -133,13 +159,16 @@ def _posterior_samples(model, x, z, there, seed):
     """Samples of p(z|x), [C, B, L], and whether they are exact."""
     chains, _, latents = there.z.shape
     if z is not None:
-        if np.shape(z) != (len(x), latents):
+        z = np.asarray(z)
+        shapes = (len(x), latents), (chains, len(x), latents)
+        if z.shape not in shapes or not np.isfinite(z).all():
             raise ValueError(
-                f"Expected `z` of shape {[len(x), latents]}, one for each example. "
-                f"Received: shape {list(np.shape(z))}"
+                f"Expected `z` of shape {list(shapes[0])}, one for each example, or "
+                f"{list(shapes[1])}, one for each chain, finite. Received: shape "
+                f"{list(z.shape)}, finite={np.isfinite(z).all()}"
             )
-        return _repeated(z, chains), True
-    if hasattr(model, "posterior"):
+        return (z if z.ndim == 3 else _repeated(z, chains)), True
+    if isinstance(model, LinearGaussian):
         return model.posterior(x).sample(chains, seed=seed).numpy(), True
     # The ends of the way there, drawn again by their weights.
     log_w = there.log_w[:, : len(x)]

@@ -77,6 +77,17 @@ def require_count(value, name):
     return int(value)
 
 
+def require_examples(x):
+    """Data as a NumPy array [B, *event]."""
+    array = np.asarray(x)
+    if array.ndim == 0:
+        raise ValueError(
+            "Expected `x` to be an array of examples, shape [B, *event]; of a tf.data.Dataset "
+            f"take its batches one by one. Received: {x!r}"
+        )
+    return array
+
+
 def require_latents(q, name):
     """A distribution over latents is one over vectors: event shape [L]."""
     if q.event_shape.rank != 1:

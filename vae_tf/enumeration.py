@@ -41,8 +41,9 @@ def enumeration(model, x):
 
     Args:
         model: has `decode(z)` and a `prior` of event shape [L]: independent Bernoulli or
-            categorical latents, or one `tfd.OneHotCategorical`, with at most 2^20 states in all.
-        x: data, shape [B, *event].
+            categorical latents, or one `tfd.OneHotCategorical`, with N <= 2^20 states in all.
+        x: data, shape [B, *event]. The posterior alone takes 8 N B bytes: for many states, pass
+            few examples at a time.
 
     Returns:
         `Enumeration(estimate, posterior, states)`.

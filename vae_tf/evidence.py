@@ -13,12 +13,13 @@ from vae_tf.annealing import Annealed, ais
 from vae_tf.bracket import Bracket, bracket, simulate
 from vae_tf.elbo import log_joint
 from vae_tf.enumeration import Enumeration, enumeration
-from vae_tf.importance import KSampleBound, UpperBound, cubo, eubo, iwae
+from vae_tf.importance import ChiSquareBound, KSampleBound, UpperBound, cubo, eubo, iwae
 from vae_tf.quadrature import Grid, grid
 
 __all__ = [
     "Annealed",
     "Bracket",
+    "ChiSquareBound",
     "Enumeration",
     "Grid",
     "KSampleBound",

@@ -166,7 +166,7 @@ class CouplingFlow(ToDistribution):
 
     Args:
         event_size: L, the number of latents, at least two.
-        num_flows: how many couplings; two of them let every entry depend on every other.
+        num_flows: how many couplings; it takes three until every entry depends on every other.
         hidden: the width of the one hidden layer in each.
         min_scale: the floor under the scale.
 

@@ -18,6 +18,7 @@ from vae_tf.best_q import Compiled, Search, layer_of, log_weights, push
 from vae_tf.flows import FlowedNormal
 from vae_tf.linear import LinearGaussian
 from vae_tf.random import split
+from vae_tf.to_distribution import positive
 
 tfd = tfp.distributions
 
@@ -162,14 +163,17 @@ def decompose(
     ```
     """
     _require_two(num_samples)
-    x = np.asarray(x)
+    elbo.require_count(max_steps, "max_steps")
+    positive(tolerance, "tolerance")
+    x = elbo.require_examples(x)
     z = tf.zeros([1, 1, *model.prior.event_shape], model.prior.dtype)
     support.check(model.decode(z), x)
-    truth_seed, *seeds = split(seed, 3)
+    row_parts = np.array_split(np.arange(len(x)), max(1, 4 * x.size // chunks.BUDGET))
+    truth_seed, *seeds = tf.unstack(split(seed, 1 + 2 * len(row_parts)))
     truth, truth_error = _log_evidence(model, x, log_evidence, truth_seed, progress)
     layer = search = None
     parts = []
-    for rows in np.array_split(np.arange(len(x)), max(1, 4 * x.size // chunks.BUDGET)):
+    for rows, search_seed, elbo_seed in zip(row_parts, seeds[::2], seeds[1::2], strict=True):
         q_z = model.encode(x[rows])
         elbo.require_latents(q_z, "encode(x)")
         if search is None:
@@ -180,11 +184,11 @@ def decompose(
             q_z,
             tolerance=tolerance,
             max_steps=max_steps,
-            seed=seeds[0],
+            seed=search_seed,
             progress=progress,
         )
         best_q = layer.distribution(found.params)
-        bounds = _elbos(model, x[rows], q_z, best_q, num_samples, seeds[1])
+        bounds = _elbos(model, x[rows], q_z, best_q, num_samples, elbo_seed)
         parts.append((*bounds, found.change))
     bound, best, error, best_error, difference_error, change = (
         np.concatenate(field) for field in zip(*parts, strict=True)
@@ -270,9 +274,8 @@ class _Moments:
         """Chan, Golub and LeVeque (1983): no cancellation, whatever the mean."""
         count, step = self.count + size, mean.numpy() - self.mean
         self.mean = self.mean + step * size / count
-        self._squares = (
-            self._squares + variance.numpy() * size + step**2 * self.count * size / count
-        )
+        self._squares = self._squares + variance.numpy() * size
+        self._squares = self._squares + step**2 * self.count * size / count
         self.count = count
 
     def standard_error(self):

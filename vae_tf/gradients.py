@@ -110,8 +110,8 @@ def signal_to_noise(gradients, num_replicates, *, seed=None, progress=False):
     The mean of R gradients has noise of its own, and without the second term SNR would never be
     seen below 1/sqrt(R). With it the numerator is an unbiased estimate of ||E g||^2; where it is
     negative the SNR is zero. The standard error is by the jackknife over 20 parts of the
-    replicates, of SNR^2, and carried over to the SNR. The ratios of the single parameters are not
-    corrected: where the mean is zero they show about 1/sqrt(R).
+    replicates, of SNR^2, and carried over to the SNR, to the side where it is larger. The ratios
+    of the single parameters are not corrected: where the mean is zero they show about 1/sqrt(R).
 
     One program runs all replicates and keeps running moments, so that memory does not grow with
     their number.
@@ -191,7 +191,7 @@ def _summary(counts, parts):
         each = np.abs(mean) / deviation
     return SignalToNoise(
         float(snr),
-        float(np.sqrt(snr**2 + error) - snr),
+        float(_error_of_root(ratio, error)),
         float(np.sqrt(np.maximum(signal, 0.0))),
         float(np.sqrt(noise)),
         *(_unflat(values, shapes) for values in (mean, deviation, each)),
@@ -218,6 +218,12 @@ def _squared(counts, means, squares):
     between = counts @ ((means - mean) ** 2).sum(1)
     noise = (squares.sum() + between) / (total - 1)
     return mean @ mean - noise / total, noise
+
+
+def _error_of_root(square, error):
+    """The larger of the two sides of sqrt(square +- error)."""
+    low, middle, high = np.sqrt(np.maximum([square - error, square, square + error], 0.0))
+    return max(high - middle, middle - low)
 
 
 def _jackknife(counts, means, squares):

@@ -12,14 +12,15 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from vae_tf import chunks, elbo
+from vae_tf.elbo import require_examples
 from vae_tf.random import split
 from vae_tf.weights import WeightSums, largest_pareto_k
 
-__all__ = ["KSampleBound", "UpperBound", "cubo", "eubo", "iwae"]
+__all__ = ["ChiSquareBound", "KSampleBound", "UpperBound", "cubo", "eubo", "iwae"]
 
 
 class KSampleBound(NamedTuple):
-    """A mean of K weights and its trust, each [B]. `numpy.asarray(bound)` is the estimate."""
+    """The K-sample bound and its trust, each [B]. `numpy.asarray(bound)` is the estimate."""
 
     estimate: np.ndarray  # float64, nats
     standard_error: np.ndarray  # float64, of the estimate; infinite for one sample or if refused
@@ -31,21 +32,40 @@ class KSampleBound(NamedTuple):
         return np.asarray(self.estimate, dtype)
 
     def log_evidence(self):
-        """The estimates as values of the limit that K samples approach, [B], nats.
+        """The estimates as values of log p(x), [B], nats.
 
         Raises:
             ValueError: if any example is refused: its largest weights fit a distribution without
-                the moments that make a mean of K of them a value with an error.
+                the moments that make a mean of K of them a value with an error; or if there are
+                too few weights to judge.
         """
+        if np.isnan(self.pareto_k).any():
+            raise ValueError(
+                "Too few importance weights to say whether their mean can be trusted. Expected "
+                "`num_samples` of at least 25. Received: fewer"
+            )
         if self.refused.any():
             raise ValueError(
                 f"The largest importance weights of {self.refused.sum()} of {len(self.refused)} "
                 "examples are too rare for their mean to be trusted, however small its spread "
                 "looks. Expected a Pareto k-hat of at most 0.7 (less for fewer samples). Received: "
-                f"k-hat up to {np.nanmax(self.pareto_k):.2f} (use vt.evidence.ais, which does not "
+                f"k-hat up to {self.pareto_k.max():.2f} (use vt.evidence.ais, which does not "
                 "depend on q(z|x) alone, or leave out the examples marked in `refused`)"
             )
         return self.estimate
+
+
+class ChiSquareBound(NamedTuple):
+    """CUBO_2 and its trust, each [B]. `numpy.asarray(bound)` is the estimate."""
+
+    estimate: np.ndarray  # float64, nats
+    standard_error: np.ndarray  # float64; infinite for one sample or if refused
+    effective_sample_size: np.ndarray  # float64, of the squared weights
+    pareto_k: np.ndarray  # float64, of the squared weights
+    refused: np.ndarray  # bool: as for `KSampleBound`
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.estimate, dtype)
 
 
 class UpperBound(NamedTuple):
@@ -89,7 +109,7 @@ def iwae(model, x, num_samples, *, seed=None, progress=False):
     bound.estimate[~bound.refused]
     ```
     """
-    return _bound(model, x, num_samples, 1, seed, progress)
+    return KSampleBound(*_bound(model, x, num_samples, 1, seed, progress))
 
 
 def cubo(model, x, num_samples, *, seed=None, progress=False):
@@ -106,29 +126,33 @@ def cubo(model, x, num_samples, *, seed=None, progress=False):
         model, x, num_samples, seed, progress: as for `iwae`.
 
     Returns:
-        `KSampleBound`, its fields as those of `iwae`, but of 1/2 log 1/K sum_k w_k^2.
+        `ChiSquareBound(estimate, standard_error, effective_sample_size, pareto_k, refused)`, each
+        [B], nats.
 
     Raises:
         ValueError: if `num_samples` is not a positive integer, or `x` is outside the support.
     """
-    return _bound(model, x, num_samples, 2, seed, progress)
+    return ChiSquareBound(*_bound(model, x, num_samples, 2, seed, progress))
 
 
 def _bound(model, x, num_samples, power, seed, progress):
-    """1/power log 1/K sum_k w_k^power."""
+    """The fields of 1/power log 1/K sum_k w_k^power."""
     num_samples = elbo.require_count(num_samples, "num_samples")
-    x = np.asarray(x)
+    x = require_examples(x)
     sums = WeightSums(len(x), num_samples)
     sizes = chunks.sizes(num_samples, x.size)
     seeds = split(seed, len(sizes))
     for size, one_seed in zip(tqdm(sizes, disable=not progress), seeds, strict=True):
-        for rows in np.array_split(np.arange(len(x)), max(1, x.size * size // chunks.BUDGET)):
-            one_pass = elbo.forward(model, x[rows], size, seed=one_seed)
+        parts = np.array_split(np.arange(len(x)), max(1, x.size * size // chunks.BUDGET))
+        # No two examples share their noise: the error of a mean over examples relies on it.
+        own_seeds = split(one_seed, len(parts)) if len(parts) > 1 else [one_seed]
+        for rows, own_seed in zip(parts, own_seeds, strict=True):
+            one_pass = elbo.forward(model, x[rows], size, seed=own_seed)
             sums.add(rows, power * elbo.log_weights(one_pass).numpy().astype("float64"))
     estimate, error, effective, pareto_k = sums.log_mean()
     refused = pareto_k > largest_pareto_k(num_samples)
     error = np.where(refused, np.inf, error / power)
-    return KSampleBound(estimate / power, error, effective, pareto_k, refused)
+    return estimate / power, error, effective, pareto_k, refused
 
 
 def eubo(model, x, z):
@@ -153,9 +177,9 @@ def eubo(model, x, z):
     Raises:
         ValueError: if `z` is not [S, B, L], or `x` is outside the support.
     """
-    x, z = np.asarray(x), tf.cast(z, model.prior.dtype)
+    x, z = require_examples(x), tf.cast(z, model.prior.dtype)
     shape = ["S", len(x), *model.prior.event_shape]
-    if z.shape.rank != 3 or list(z.shape[1:]) != shape[1:]:
+    if z.shape.rank != 3 or list(z.shape[1:]) != shape[1:] or len(z) == 0:
         raise ValueError(
             f"Expected `z` to be samples of p(z|x), shape {shape}. Received: shape {list(z.shape)}"
         )

@@ -21,8 +21,8 @@ class LogMean(NamedTuple):
 
     estimate: np.ndarray  # nats
     standard_error: np.ndarray  # nats, by the delta method; infinite for one weight
-    effective_sample_size: np.ndarray  # between 1 and K
-    pareto_k: np.ndarray  # NaN for fewer than 25 weights, -inf where all are equal
+    effective_sample_size: np.ndarray  # between 1 and K; 0 where all weights are zero
+    pareto_k: np.ndarray  # NaN for fewer than 25 weights, -inf where they are equal
 
 
 class WeightSums:
@@ -47,7 +47,8 @@ class WeightSums:
         log_w = np.asarray(log_w, "float64")
         old = self._log_max[rows]
         new = np.maximum(old, log_w.max(axis=0))
-        shrink, w = np.exp(old - new), np.exp(log_w - new)
+        top = np.where(np.isfinite(new), new, 0.0)  # so far nothing but zero weights
+        shrink, w = np.exp(old - top), np.exp(log_w - top)
         self._log_max[rows] = new
         self._sum[rows] = self._sum[rows] * shrink + w.sum(axis=0)
         self._sum_of_squares[rows] = self._sum_of_squares[rows] * shrink**2 + (w**2).sum(axis=0)
@@ -57,14 +58,16 @@ class WeightSums:
     def log_mean(self):
         """A `LogMean` of all weights."""
         mean = self._sum / self.count
-        # Var(w) / mean(w)^2 = K sum(w^2) / sum(w)^2 - 1, and one sample knows no variance.
-        relative_variance = np.maximum(self._sum_of_squares / self.count / mean**2 - 1, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
+            # Var(w) / mean(w)^2 = K sum(w^2) / sum(w)^2 - 1, and one sample knows no variance.
+            relative_variance = np.maximum(self._sum_of_squares / self.count / mean**2 - 1, 0.0)
             error = np.sqrt(relative_variance / (self.count - 1))
+            estimate = np.where(mean > 0, self._log_max + np.log(mean), -np.inf)
+            effective = np.where(mean > 0, self._sum**2 / self._sum_of_squares, 0.0)
         return LogMean(
-            self._log_max + np.log(mean),
-            error if self.count > 1 else np.full_like(error, np.inf),
-            self._sum**2 / self._sum_of_squares,
+            estimate,
+            np.where((self.count > 1) & (mean > 0), error, np.inf),
+            effective,
             np.array([_pareto_k(largest, self.count) for largest in self._largest.T]),
         )
 
@@ -81,8 +84,10 @@ def _tail_size(count):
 
 def _pareto_k(largest, count):
     """k-hat of `count` log weights, of which the largest are given, in ascending order."""
-    if len(largest) < 6 or not np.isfinite(largest).all():
+    if len(largest) < 6:
         return np.nan
+    if not np.isfinite(largest).all():  # more zero weights than can be: nothing has a moment
+        return np.inf
     if np.ptp(largest) < 1e-9 * max(1.0, abs(largest[-1])):
         return -np.inf
     # k-hat looks at the tail only: the weights that were not kept may be any below it.
