@@ -7,13 +7,13 @@ from pathlib import Path
 
 REPOSITORY = ""  # "owner/name" on GitHub; `make stamp` writes it
 if getattr(find_spec("vae_tf"), "origin", None) is None:  # an empty folder is no package
-    wheels = [str(path) for path in Path.cwd().glob("vae_tf-*.whl")]
+    wheel = [str(path) for path in Path.cwd().glob("vae_tf-*.whl")][:1]
     above = [str(path) for path in Path.cwd().parents if (path / "vae_tf/__init__.py").exists()]
-    assert wheels or above or REPOSITORY, "Expected REPOSITORY = 'owner/name'. Received: ''"
+    assert wheel or above or REPOSITORY, "Expected REPOSITORY = 'owner/name'. Received: ''"
     sys.path += above[:1]
-    if wheels or not above:  # without dependencies, so that nothing preloaded changes
-        source = wheels[0] if wheels else f"https://github.com/{REPOSITORY}/archive/main.zip"
-        subprocess.check_call([sys.executable, "-m", "pip", "install", "-qq", "--no-deps", source])
+    if wheel or not above:  # without dependencies, so that nothing preloaded changes
+        pip = [sys.executable, *"-m pip install -qq --no-deps arviz-stats".split()]
+        subprocess.check_call(pip + (wheel or [f"https://github.com/{REPOSITORY}/archive/main.zip"]))
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 stderr = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow greets before it reads that level
