@@ -70,7 +70,7 @@ class ImageByImage:
         self.optimizer.build([self.moved])
         self.fresh = [variable.numpy() for variable in self.optimizer.variables]
 
-        @tf.function(jit_compile=jit_compile)
+        @tf.function(jit_compile=jit_compile, autograph=False)
         def step(seed):
             noise = tf.random.stateless_normal([1, 1, *layer.event_shape], seed)
             with tf.GradientTape() as tape:
