@@ -191,7 +191,7 @@ def _summary(counts, parts):
         each = np.abs(mean) / deviation
     return SignalToNoise(
         float(snr),
-        float(_error_of_root(ratio, error)),
+        float(_error_of_root(snr**2, error)),
         float(np.sqrt(np.maximum(signal, 0.0))),
         float(np.sqrt(noise)),
         *(_unflat(values, shapes) for values in (mean, deviation, each)),
