@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm.auto import tqdm
 
 __all__ = ["Batches", "Dataset", "binarize", "load"]
@@ -128,7 +129,9 @@ def binarize(x, seed):
 
     Source: Salakhutdinov and Murray, 2008, On the quantitative analysis of deep belief networks.
     """
-    return _draw(_floats(x, grey=True), np.random.default_rng(_integer("seed", seed, minimum=0)))
+    x, rng = _floats(x, grey=True), np.random.default_rng(_integer("seed", seed, minimum=0))
+    # u uniform on [0, 1): P(u < x) = x
+    return (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
 
 
 class Batches(keras.utils.PyDataset):
@@ -180,19 +183,25 @@ class Batches(keras.utils.PyDataset):
         """Batch `index` of this epoch, float32, shape `[batch_size, *event]`."""
         if not 0 <= index < len(self):
             raise IndexError(f"Expected 0 <= index < {len(self)}. Received: index={index}")
-        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         x = self.x[rows]  # [B, *event]
-        return _draw(x, self._stream(1, index)) if self.binarize else x
+        return self.draw(x, self.draw_seed, index).numpy() if self.binarize else x
+
+    @staticmethod
+    def draw(x, seed, index):
+        """Binary pixels for batch `index` of the epoch with this seed; also inside a program."""
+        own_seed = tf.random.experimental.stateless_fold_in(seed, index, alg="philox")
+        # u uniform on [0, 1): P(u < x) = x
+        uniform = tf.random.stateless_uniform(tf.shape(x), own_seed, alg="philox")
+        return tf.cast(uniform < x, tf.float32)
 
     def on_epoch_end(self):
         """Moves on to the next epoch: a new order, and new draws."""
         self.epoch += 1
-        self._order = self._stream(0).permutation(len(self.x))
-
-    def _stream(self, *purpose):
         # a stream of its own for each purpose in each epoch: no draw depends on an earlier call
-        entropy = np.random.SeedSequence(self.seed, spawn_key=(self.epoch, *purpose))
-        return np.random.default_rng(entropy)
+        order, draws = np.random.SeedSequence([self.seed, self.epoch]).spawn(2)
+        self.order = np.random.default_rng(order).permutation(len(self.x))  # [N]
+        self.draw_seed = draws.generate_state(2).astype(np.int32)  # [2]
 
 
 def _load_shipped(name):
@@ -336,8 +345,3 @@ def _integer(name, value, minimum):
             f"Expected {name} to be an integer >= {minimum}. Received: {name}={value!r}"
         )
     return int(value)
-
-
-def _draw(x, rng):
-    # u uniform on [0, 1): P(u < x) = x
-    return (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf import elbo, support
+from vae_tf import elbo, engine, support
 from vae_tf.data import Batches
 from vae_tf.networks import batch_apply
 from vae_tf.objectives import ELBO, Objective
@@ -126,8 +126,11 @@ class VAE(keras.Model):
             )
         objective.attach(self.prior_layer.latent_size)
         self._objective = objective
-        # The compiled steps hold the objective of before.
-        self.train_function = self.test_function = None
+        # Steps that were compiled hold the objective of before; a callback may be changing it.
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+        if self.test_function is not None:
+            self.make_test_function(force=True)
 
     # -- the three things that `evidence`, `gap` and `diagnostics` ask of a model ------------
 
@@ -200,7 +203,11 @@ class VAE(keras.Model):
                     f"VAE(..., objective=...). Received: {name}={value!r}"
                 )
         self.objective.attach(self.prior_layer.latent_size)  # its parts may have been unfrozen
+        self.jit_choice = kwargs.get("jit_compile", "auto")  # Keras keeps what it makes of it
         super().compile(optimizer=optimizer, **kwargs)
+
+    def get_compile_config(self):
+        return {**super().get_compile_config(), "jit_compile": self.jit_choice}
 
     def compile_from_config(self, config):
         # Keras asks for this wherever `compile` is overridden; without it a loaded model would
@@ -211,17 +218,41 @@ class VAE(keras.Model):
     def fit(self, x=None, y=None, **kwargs):
         """Keras' `fit`, after a look at the data: an array is checked before the first step, a
         `tf.data.Dataset` as it is read, a `PyDataset` by its first batch.
+
+        Arrays and `vt.data.Batches` stay on the device, where one program takes many steps
+        (`vae_tf/engine.py`): `steps_per_execution` of them, or as many as suit the callbacks.
         """
         if kwargs.get("validation_data") is not None:
             validation = self._checked(kwargs["validation_data"], "validation_data")
             kwargs["validation_data"] = validation
         if isinstance(x, (tf.data.Dataset, Batches)):
             kwargs.setdefault("shuffle", False)  # they shuffle themselves, by their own seed
-        return super().fit(self._checked(x, "x"), y, **kwargs)
+        x = self._checked(x, "x")
+        if y is not None:  # `compute_loss` says what is wrong with it
+            return super().fit(x, y, **kwargs)
+        with engine.Arrays(self) as arrays:
+            x, kwargs = arrays.for_fit(x, kwargs)
+            return super().fit(x, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Keras' `evaluate`; the data are checked first."""
-        return super().evaluate(self._checked(x, "x"), y, **kwargs)
+        # During `fit` Keras comes here with validation data that were checked before.
+        x = x if "_use_cached_eval_dataset" in kwargs else self._checked(x, "x")
+        if y is not None:
+            return super().evaluate(x, y, **kwargs)
+        with engine.Arrays(self) as arrays:
+            x, kwargs = arrays.for_evaluate(x, kwargs)
+            return super().evaluate(x, **kwargs)
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = engine.Program(self, self.train_step, self.train_function)
+
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            super().make_test_function(force)
+            self.test_function = engine.Program(self, self.test_step, self.test_function)
 
     # -- what a trained model is for ---------------------------------------------------------
 
@@ -230,13 +261,14 @@ class VAE(keras.Model):
 
         Args:
             x: data, shape [B, *event].
-            num_samples: S; the Monte Carlo error falls with its square root.
+            num_samples: S; the Monte Carlo error falls with its square root, and memory does not
+                grow with it.
             seed: an integer for the same numbers each time.
 
         Returns:
             `ElboTerms(elbo, reconstruction, kl)`, each [B], nats.
         """
-        return elbo.reconstruction_kl(elbo.forward(self, x, num_samples, seed=self._or_own(seed)))
+        return elbo.estimate(self, x, num_samples, seed=self._or_own(seed))
 
     def sample(self, n, *, seed=None):
         """`n` draws of x: z from the prior, x from p(x|z). Shape [n, *event]."""
