@@ -1,16 +1,18 @@
-"""TFP distributions as the layers return them: the same objects, with two things added.
+"""TFP distributions as the layers return them: the same objects, with three things added.
 
 A distribution is not a tensor. Feeding one to the next layer, or asking `predict` for it, is
 refused with an error that says what to take instead: a hidden sample would be randomness without
 a seed, a hidden mean would be another model. And the KL between a Normal with a full and one with
-a diagonal covariance, which TFP lacks, is registered in closed form.
+a diagonal covariance, which TFP lacks, is registered in closed form. The two families that nearly
+every VAE is made of, Normals and Bernoullis, compute faster what they compute.
 """
 
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 
-__all__ = ["Independent", "MultivariateNormalTriL"]
+__all__ = ["Bernoulli", "Independent", "MultivariateNormalTriL", "Normal"]
 
 
 class _NotATensor:
@@ -37,6 +39,30 @@ class Independent(_NotATensor, tfd.Independent):
 
 class MultivariateNormalTriL(_NotATensor, tfd.MultivariateNormalTriL):
     """`tfd.MultivariateNormalTriL`, with a clear error where a tensor is expected."""
+
+
+class Normal(tfd.Normal):
+    """`tfd.Normal`, whose draws do not slow down a program that XLA compiles."""
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
+        # Left to choose the algorithm, XLA takes one that is ten times slower on a CPU.
+        noise = tf.random.stateless_normal(
+            shape, tfp.random.sanitize_seed(seed), dtype=self.dtype, alg="philox"
+        )
+        return self.loc + self.scale * noise
+
+
+class Bernoulli(tfd.Bernoulli):
+    """`tfd.Bernoulli` of logits, for zeros and ones only.
+
+    TFP's own accepts what lies between as well, and computes two logarithms for each value.
+    """
+
+    def _log_prob(self, event):
+        # log p(x) = -log(1 + exp((1 - 2 x) logit))
+        sign = 1 - 2 * tf.cast(event, self.logits.dtype)
+        return -tf.math.softplus(sign * self.logits)
 
 
 def _as_multivariate(q):

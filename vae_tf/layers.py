@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from vae_tf import distributions
 from vae_tf.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from vae_tf.distributions import MultivariateNormalTriL
 from vae_tf.flows import CouplingFlow
@@ -96,7 +97,7 @@ class Normal(ToDistribution):
             loc, scale = params, scale_from(tf.convert_to_tensor(self.raw_scale), self.min_scale)
         else:
             loc, scale = params, tf.constant(self.scale, params.dtype)
-        return self._independent(tfd.Normal(self._to_event(loc), scale))
+        return self._independent(distributions.Normal(self._to_event(loc), scale))
 
     @staticmethod
     def optimal_scale(x, loc):
@@ -219,7 +220,7 @@ class Bernoulli(ToDistribution):
 
     def distribution(self, params):
         logits = self._to_event(params)
-        return self._independent(tfd.Bernoulli(logits=logits, dtype=logits.dtype))
+        return self._independent(distributions.Bernoulli(logits=logits, dtype=logits.dtype))
 
 
 @keras.saving.register_keras_serializable("vae_tf")
