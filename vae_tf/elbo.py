@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf import support
-from vae_tf.random import as_seed
+from vae_tf import chunks, support
+from vae_tf.random import as_seed, split
 
 tfd = tfp.distributions
 
@@ -25,6 +25,7 @@ __all__ = [
     "GatedForward",
     "bits_per_dimension",
     "energy_entropy",
+    "estimate",
     "forward",
     "gated",
     "has_independent_latents",
@@ -234,6 +235,43 @@ def reconstruction_kl(forward):
     expected_log_likelihood = reconstruction(forward)
     penalty = kl(forward.q_z, forward.p_z, forward.z)
     return ElboTerms(expected_log_likelihood - penalty, expected_log_likelihood, penalty)
+
+
+def estimate(model, x, num_samples=1, *, seed=None):
+    """`reconstruction_kl` of data of any length, with any number of samples, in bounded memory.
+
+    Args:
+        model, x, num_samples, seed: as for `forward`.
+
+    Returns:
+        `ElboTerms`, each [B], nats.
+    """
+    num_samples = require_count(num_samples, "num_samples")
+    if not tf.executing_eagerly():
+        return reconstruction_kl(forward(model, x, num_samples, seed=seed))
+    size = require_examples(x).size
+    if size * num_samples <= chunks.BUDGET:
+        return reconstruction_kl(forward(model, x, num_samples, seed=seed))
+
+    def terms(x, seed, *, size):
+        parts = reconstruction_kl(forward(model, x, size, seed=seed))
+        return tf.cast(tf.stack(parts), tf.float64)  # [3, b]; many parts add up
+
+    terms, means = chunks.Repeated(terms), []
+    parts = np.array_split(np.asarray(x), -(-size // chunks.BUDGET))
+    for part, part_seed in zip(parts, split(seed, len(parts)), strict=True):
+        sizes = chunks.sizes(num_samples, part.size)
+        seeds = split(part_seed, len(sizes))
+        total = sum(n * terms(part, one, size=n) for n, one in zip(sizes, seeds, strict=True))
+        means.append(total / num_samples)
+        refuse_nan(model, part, means[-1])
+    return ElboTerms(*tf.unstack(tf.cast(tf.concat(means, axis=1), model.prior.dtype)))
+
+
+def refuse_nan(model, x, values):
+    """In a graph `support.check` can only mark what it refuses, by NaN: here it says so."""
+    if np.isnan(values).any():
+        forward(model, x, seed=0)
 
 
 def energy_entropy(forward):

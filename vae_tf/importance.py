@@ -142,13 +142,19 @@ def _bound(model, x, num_samples, power, seed, progress):
     sums = WeightSums(len(x), num_samples)
     sizes = chunks.sizes(num_samples, x.size)
     seeds = split(seed, len(sizes))
+
+    def log_weights(x, seed, *, size):
+        return elbo.log_weights(elbo.forward(model, x, size, seed=seed))
+
+    log_weights = chunks.Repeated(log_weights)
     for size, one_seed in zip(tqdm(sizes, disable=not progress), seeds, strict=True):
         parts = np.array_split(np.arange(len(x)), max(1, x.size * size // chunks.BUDGET))
         # No two examples share their noise: the error of a mean over examples relies on it.
         own_seeds = split(one_seed, len(parts)) if len(parts) > 1 else [one_seed]
         for rows, own_seed in zip(parts, own_seeds, strict=True):
-            one_pass = elbo.forward(model, x[rows], size, seed=own_seed)
-            sums.add(rows, power * elbo.log_weights(one_pass).numpy().astype("float64"))
+            log_w = log_weights(x[rows], own_seed, size=size).numpy()  # [size, b]
+            elbo.refuse_nan(model, x[rows], log_w)
+            sums.add(rows, power * log_w.astype("float64"))
     estimate, error, effective, pareto_k = sums.log_mean()
     refused = pareto_k > largest_pareto_k(num_samples)
     error = np.where(refused, np.inf, error / power)
