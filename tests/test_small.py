@@ -11,8 +11,10 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import vae_tf as vt
+from vae_tf import _backend
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,6 +122,19 @@ class TestBackend:
         assert run.returncode != 0
         assert f"Expected the Keras backend `tensorflow`. Received: `{backend}`" in run.stderr
         assert "Set the environment variable KERAS_BACKEND" in run.stderr
+
+    def test_a_gpu_is_shared(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["free", "in use"])
+
+        def set_memory_growth(gpu, grows):
+            asked.append((gpu, grows))
+            if gpu == "in use":
+                raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+        monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
+        _backend._share_gpus()
+        assert asked == [("free", True), ("in use", True)]
 
     def test_public_names(self):
         assert set(vt.__all__) <= set(dir(vt))

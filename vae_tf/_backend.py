@@ -30,7 +30,19 @@ def _require_tensorflow():
         )
 
 
+def _share_gpus():
+    """Lets TensorFlow take the memory of a GPU as it needs it, and not all of it at once."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except (RuntimeError, ValueError):
+            pass  # it is in use already, or was divided up: whoever did that has chosen
+
+
 _require_tensorflow()
+_share_gpus()
 
 
 def about():
