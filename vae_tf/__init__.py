@@ -33,6 +33,7 @@ from vae_tf import (
 )
 from vae_tf._headline import headline
 from vae_tf.model import VAE
+from vae_tf.sweep import sweep
 
 __all__ = [
     "VAE",
@@ -56,4 +57,5 @@ __all__ = [
     "results",
     "schedules",
     "support",
+    "sweep",
 ]

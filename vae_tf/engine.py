@@ -22,7 +22,7 @@ import tensorflow as tf
 from vae_tf.data import Batches
 from vae_tf.random import as_seed
 
-__all__ = ["Arrays", "Program"]
+__all__ = ["Arrays", "Program", "epochs_of", "shuffled"]
 
 _LARGEST = 2**31  # bytes: a larger array stays with Keras' own data pipeline
 _LONG = 2000  # steps: a training of at least so many is worth a second or two of compilation
@@ -196,9 +196,9 @@ class Arrays:
         if not self._suits(x, "train_step", arguments, ("steps_per_epoch",)):
             return x, arguments
         if type(x) is Batches and not shuffle:  # it does so itself
-            tickets = self._tickets(x.x, x.batch_size, _epochs(x), epochs, x.binarize)
+            tickets = self._tickets(x.x, x.batch_size, epochs_of(x), epochs, x.binarize)
         elif type(x) is not Batches and shuffle in (True, False):
-            epoch = _shuffled(x, self._model.seed_generator) if shuffle else _in_order(x)
+            epoch = shuffled(x, self._model.seed_generator) if shuffle else _in_order(x)
             tickets = self._tickets(x, size, epoch, epochs)
         else:
             return x, arguments
@@ -251,7 +251,9 @@ def _in_order(x):
     return lambda: (np.arange(len(x)), (0, 0))
 
 
-def _shuffled(x, seed_generator):
+def shuffled(x, seed_generator):
+    """Likewise: a new order for each epoch."""
+
     def epoch():
         seed = as_seed(seed_generator).numpy().astype(np.uint32)
         return np.random.default_rng(seed).permutation(len(x)), (0, 0)
@@ -259,7 +261,9 @@ def _shuffled(x, seed_generator):
     return epoch
 
 
-def _epochs(batches):
+def epochs_of(batches):
+    """Likewise: the order of `Batches`, and the seed of their pixels."""
+
     def epoch():
         batches.on_epoch_end()  # Keras' way would have called it too, before the first epoch
         return batches.order, batches.draw_seed
