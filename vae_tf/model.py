@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf import elbo, engine, support
+from vae_tf import elbo, engine, replicas, support
 from vae_tf.data import Batches
 from vae_tf.networks import batch_apply
 from vae_tf.objectives import ELBO, Objective
@@ -178,15 +178,13 @@ class VAE(keras.Model):
         terms = elbo.reconstruction_kl(y_pred)
         for name, metric in self._terms.items():
             metric.update_state(getattr(terms, name))
-        # Replicas' gradients are summed, so each takes its share of the mean over the batch.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        loss = -tf.reduce_mean(self.objective(y_pred, terms)) / replicas
+        loss = -replicas.mean_over_batch(self.objective(y_pred, terms))
         if training:
             self.objective.advance(y_pred)
         return loss
 
     def compute_metrics(self, *_, **__):
-        return self.get_metrics_result()
+        return replicas.reported(self.get_metrics_result())
 
     def predict_step(self, data):
         """The mean of a reconstruction, E[x|z] at z = E[z|x]: tensors, and no randomness."""
@@ -243,6 +241,12 @@ class VAE(keras.Model):
         with engine.Arrays(self) as arrays:
             x, kwargs = arrays.for_evaluate(x, kwargs)
             return super().evaluate(x, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Under a strategy Keras takes a batch to see its shape: over several machines it fails at
+        # that for a data set, and the shape is known.
+        del iterator, data_batch
+        super()._maybe_symbolic_build(data_batch=(tf.zeros([1, *self.encoder.input_shape[1:]]),))
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:

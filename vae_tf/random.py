@@ -28,7 +28,7 @@ def as_seed(seed):
     if seed is None:  # new numbers each time
         return tfp.random.sanitize_seed(None)
     if isinstance(seed, keras.random.SeedGenerator):
-        return tf.cast(seed.next(), tf.int32)
+        return _of_replica(tf.cast(seed.next(), tf.int32))
     if isinstance(seed, numbers.Integral) and not isinstance(seed, bool):
         # Two 32-bit halves of the integer, so that no two 64-bit seeds coincide.
         halves = divmod(int(seed) % 2**64, 2**32)
@@ -36,6 +36,15 @@ def as_seed(seed):
     if tf.is_tensor(seed) and seed.shape == [2]:
         return tf.cast(seed, tf.int32)
     raise TypeError(f"Expected `seed` to be an integer or None. Received: seed={seed!r}")
+
+
+def _of_replica(seed):
+    """Replicas hold the same state of a generator: each makes a seed of its own from it."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return seed
+    number = tf.cast(replica.replica_id_in_sync_group, tf.int32)
+    return tf.random.experimental.stateless_fold_in(seed, number)
 
 
 def split(seed, count):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from vae_tf import elbo
+from vae_tf import elbo, replicas
 from vae_tf.objectives.base import Objective
 from vae_tf.random import as_seed
 from vae_tf.schedules import number_or_schedule
@@ -93,7 +93,8 @@ class Factor(Objective):
         """The cross-entropy of telling z, [B, L], from its shuffled rows; log 2 by chance."""
         shuffled = permute_latents(z, as_seed(self.seed_generator))
         joint, product = self.discriminator(z), self.discriminator(shuffled)
-        return tf.reduce_mean(tf.nn.softplus(-joint) + tf.nn.softplus(product)) / 2
+        values = tf.nn.softplus(-joint) + tf.nn.softplus(product)  # [B, 1]
+        return replicas.mean_over_batch(values[:, 0]) / 2
 
     def advance(self, forward):
         super().advance(forward)
