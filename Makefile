@@ -15,7 +15,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab notebooks test test-colab benchmarks stamp clean
+.PHONY: help course lab notebooks test test-colab benchmarks speed stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -42,6 +42,10 @@ test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs 
 
 benchmarks: .venv/installed  ## measures published figures again (PROFILE=gpu: those that want one)
 	@$(RUN) benchmarks/published.py --profile $(or $(PROFILE),cpu)
+
+speed: .venv/installed  ## compares speeds with other codes and with floors (a quiet machine)
+	@$(RUN) benchmarks/speed.py
+	@$(RUN) benchmarks/scaling.py
 
 stamp: .venv/installed  ## writes the GitHub address into badges and set-up cells (REPOSITORY=owner/name)
 	@$(RUN) scripts/stamp.py $(REPOSITORY)

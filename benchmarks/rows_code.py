@@ -2,19 +2,17 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
-import venv
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
+from peer_environment import CACHE, ask, peer_python
 from table import FOLDER, Check, Measured, NotRun
 
 import vae_tf as vt
 
-PEERS = FOLDER.parent / ".cache" / "peers"  # the environment of the doubled KL
+PEERS = CACHE / "peers"  # the environment of the doubled KL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,37 +22,10 @@ class Peers:
     environment: pathlib.Path = PEERS
 
 
-def peer_python(environment):
-    """The Python of the environment, which is made at the first call and then kept."""
-    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
-    wanted = (FOLDER / "peers" / "requirements.txt").read_text("utf-8")
-    stamp = environment / "installed.txt"
-    if stamp.is_file() and stamp.read_text("utf-8") == wanted:
-        return python
-    print("  making the environment of the peers (2.2 GB, a minute or two)", flush=True)
-    venv.create(environment, with_pip=True, clear=True)
-    (environment / ".gitignore").write_text("*\n", "utf-8")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    requirements = FOLDER / "peers" / "requirements.txt"
-    installed = _ask([*install, "-r", requirements])
-    if installed.returncode:
-        reason = [line for line in installed.stderr.splitlines() if "ERROR" in line]
-        raise NotRun(
-            "pip could not install benchmarks/peers/requirements.txt, which needs a package index "
-            f"once: {(reason or ['no reason given'])[-1]}"
-        )
-    stamp.write_text(wanted, "utf-8")
-    return python
-
-
-def _ask(command):
-    own = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=own)
-
-
 def doubled_kl(scale):
     """What TensorFlow Probability's Keras layers add to a loss, in units of the KL."""
-    answer = _ask([peer_python(scale.environment), FOLDER / "peers" / "doubled_kl.py"])
+    python = peer_python(scale.environment, "requirements.txt", "2.2 GB")
+    answer = ask([python, FOLDER / "peers" / "doubled_kl.py"])
     if answer.returncode:
         raise NotRun(f"benchmarks/peers/doubled_kl.py failed: {answer.stderr[-300:].strip()}")
     found = json.loads(answer.stdout)

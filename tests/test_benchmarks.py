@@ -20,7 +20,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 @pytest.fixture(scope="module")
 def modules():
     """The scripts of benchmarks/ by name; they import each other as they do when run."""
-    names = ("published", "table", "rows_code", "rows_gradients", "rows_linear", "rows_models")
+    names = ("published", "table", "peer_environment")
+    names += ("rows_code", "rows_gradients", "rows_linear", "rows_models")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         yield {name: importlib.import_module(name) for name in names}
@@ -147,10 +148,10 @@ class TestRows:
         assert table.verdict(modules["rows_code"]._doubled_checks(found)) == expected
 
     def test_doubled_kl_says_what_is_missing(self, modules, tmp_path, monkeypatch):
-        code = modules["rows_code"]
+        code, peers = modules["rows_code"], modules["peer_environment"]
         failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found")
-        monkeypatch.setattr(code, "_ask", lambda _: failed)
-        monkeypatch.setattr(code.venv, "create", lambda folder, **_: folder.mkdir())
+        monkeypatch.setattr(peers, "ask", lambda _: failed)
+        monkeypatch.setattr(peers.venv, "create", lambda folder, **_: folder.mkdir())
         with pytest.raises(modules["table"].NotRun, match="package index.*No matching"):
             code.doubled_kl(code.Peers(tmp_path / "peers"))
 

@@ -1,0 +1,52 @@
+"""Environments for code that the course itself does not install: other people's libraries."""
+
+import os
+import subprocess
+import venv
+
+from table import FOLDER, NotRun
+
+CACHE = FOLDER.parent / ".cache"
+
+
+def peer_python(environment, requirements, size):
+    """The Python of an environment, which is made at the first call and then kept.
+
+    Args:
+        environment: the folder where it is, or will be.
+        requirements: a file in benchmarks/peers/.
+        size: in words, for whoever waits.
+
+    Raises:
+        NotRun: if pip cannot install the requirements.
+    """
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    requirements = FOLDER / "peers" / requirements
+    wanted = requirements.read_text("utf-8")
+    stamp = environment / "installed.txt"
+    if stamp.is_file() and stamp.read_text("utf-8") == wanted:
+        return python
+    print(f"  making the environment of the peers ({size}, a minute or two)", flush=True)
+    venv.create(environment, with_pip=True, clear=True)
+    (environment / ".gitignore").write_text("*\n", "utf-8")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    installed = ask([*install, "-r", requirements])
+    if installed.returncode:
+        reason = [line for line in installed.stderr.splitlines() if "ERROR" in line]
+        raise NotRun(
+            f"pip could not install benchmarks/peers/{requirements.name}, which needs a package "
+            f"index once: {(reason or ['no reason given'])[-1]}"
+        )
+    stamp.write_text(wanted, "utf-8")
+    return python
+
+
+def without_path():
+    """The variables of this process, but for what would lead a peer to this project's packages."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def ask(command):
+    """Runs a command and returns what it said."""
+    command = list(map(str, command))
+    return subprocess.run(command, capture_output=True, text=True, env=without_path())
