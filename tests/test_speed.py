@@ -107,7 +107,9 @@ class TestSameModel:
         bare = modules["speed_bare"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(bare.protocol, "STEP", 0.0)
-            patch.setattr(bare.tf.random, "stateless_normal", lambda shape, _, **__: tf.zeros(shape))
+            patch.setattr(
+                bare.tf.random, "stateless_normal", lambda shape, _, **__: tf.zeros(shape)
+            )
             contender = bare.Bare()
             contender.prepare(x, 3, weights)
             found = contender.train(2)
