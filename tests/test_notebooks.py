@@ -1,7 +1,9 @@
 """The house rules of the notebooks: each rule is seen to bite, and each notebook to keep them."""
 
+import ast
 import io
 import re
+import symtable
 
 import course
 import nbformat
@@ -106,6 +108,70 @@ def broken(rule):
     return book
 
 
+def names_read(table):
+    """The names that some code takes from outside of its functions."""
+    inside = table.get_type() != "module"
+    own = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
+    own -= {s.get_name() for s in table.get_symbols() if inside and not s.is_global()}
+    return own.union(*map(names_read, table.get_children()))
+
+
+def owner(node):
+    """The name that an expression such as `model.fit(x)` or `table["a"].b` begins with."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return getattr(node, "id", None)
+
+
+def uses(source):
+    """(names that a cell reads, that it binds, whose objects it changes)"""
+    reads, binds, changes = set(), set(), set()
+    for statement in ast.parse(source).body:
+        table = symtable.symtable(ast.unparse(statement), "cell", "exec")
+        reads |= names_read(table) - binds
+        binds |= {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+        for node in ast.walk(statement):
+            stores = isinstance(node, (ast.Attribute, ast.Subscript))
+            if stores and isinstance(node.ctx, ast.Store):
+                changes.add(owner(node))
+            elif isinstance(node, ast.Expr):
+                changes.add(owner(node.value))
+            elif isinstance(node, ast.Call) and owner(node) == "rng":  # each draw changes it
+                changes.add("rng")
+    return reads, binds, changes
+
+
+def for_exercises(book):
+    """The book, its exercises solved, without the cells whose results no exercise needs.
+
+    Backwards: a cell stays if it makes or changes what a later cell that stays reads. A change
+    that is not seen (by another name, inside a function) leaves an exercise an earlier value,
+    and a name that a function meets before it is there raises an error.
+    """
+    book = solutions.solved(book)
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    tags = [{*cell.metadata.get("tags", [])} for cell in cells]
+    sources = [notebook_lint._python(cell) for cell in cells]
+    imported = [ast.walk(ast.parse(source)) for source in sources]
+    imported = {
+        (alias.asname or alias.name).partition(".")[0]
+        for nodes in imported
+        for node in nodes
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    kept, wanted = [], set()
+    for i in reversed(range(len(cells))):
+        reads, binds, changes = uses(sources[i])
+        solution = i > 0 and "stub" in tags[i - 1]
+        part = solution or tags[i] & {"set-up", "stub", "check"}
+        if part or wanted & (binds | changes - imported):  # a call of a module changes no module
+            kept.append(cells[i])
+            wanted = (wanted - binds) | reads
+    book.cells = kept[::-1]
+    return book
+
+
 def test_a_good_notebook_keeps_all_rules():
     assert notebook_lint.lint(good()) == []
 
@@ -171,6 +237,32 @@ def test_a_solved_exercise_is_ok(tmp_path):
         _, error = course.execute(variant, "example", tmp_path, log=None)
         assert error is None
         assert solutions.verdicts(variant) == [f"{wanted}\n"]
+
+
+def test_only_what_an_exercise_needs_is_run():
+    """Kept: what it reads, what changes that, what that was made of; and no plots beside."""
+    before = {
+        "import numpy as np": True,
+        "n, numbers = 3, [0]": False,
+        "numbers, letters = [1], 'a'": True,
+        "numbers.append(2)": True,
+        "table = {}": True,
+        "table['two'] = 2": True,
+        "total = sum(numbers)": False,
+        "np.sum(numbers)": False,
+        "factor = 2": True,
+        "def double(x):\n    n = factor * x\n    return n": True,
+        "numbers = list(numbers)": True,
+    }
+    solution = "answer = np.sum(numbers) + double(table['two'])"
+    parts = exercise()
+    parts[3] = markdown(SOLUTION.replace("answer = 2", solution), "solution")
+    book = new_notebook(cells=[*map(code, before), *parts, code("late = 1")])
+    kept = [source for source, stays in before.items() if stays]
+    assert [cell.source for cell in for_exercises(book).cells] == [
+        *kept,
+        *("answer = None", solution, f"# @title Check\n{CHECK}"),
+    ]
 
 
 def test_a_failure_names_cell_source_and_traceback(tmp_path):
@@ -241,7 +333,7 @@ def test_no_two_notebooks_define_the_same_name():
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_solutions_pass_their_checks(name, tmp_path):
-    book = solutions.solved(nbformat.read(NOTEBOOKS[name], as_version=4))
+    book = for_exercises(nbformat.read(NOTEBOOKS[name], as_version=4))
     if not solutions.verdicts(book):
         pytest.skip("no exercises")
     with open(tmp_path / "kernel.log", "w", encoding="utf-8") as log:
