@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import zmq
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from notebook_lint import FOLDED
@@ -51,12 +52,22 @@ class Progress:
         print(f"{back}{self}  {verdict}", file=self.stream, flush=True)
 
 
+async def _look_again(client):
+    """Asks the sockets every second what has arrived: now and then a message lies there unseen."""
+    while True:
+        await asyncio.sleep(1)
+        if client.kc is not None and client.kc.channels_running:
+            for channel in (client.kc.shell_channel, client.kc.iopub_channel):
+                channel.socket.get(zmq.EVENTS)
+
+
 async def _execute(client, progress, log):
-    ticker = asyncio.create_task(progress.tick())
+    beside = [asyncio.create_task(work) for work in (progress.tick(), _look_again(client))]
     try:
         await client.async_execute(stderr=log)  # what the kernel says outside of its cells
     finally:
-        ticker.cancel()
+        for task in beside:
+            task.cancel()
 
 
 def execute(notebook, name, folder, log, kernel="python3"):

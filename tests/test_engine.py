@@ -207,12 +207,35 @@ class TestWhatKerasSees:
         for callbacks, steps in ((at_epochs, 5), (at_steps, 1)):
             vae = make()
             with engine.Arrays(vae) as arrays:
-                arrays.for_fit(X, {"batch_size": 8, "callbacks": callbacks})
-                assert vae.steps_per_execution == steps
+                tickets, _ = arrays.for_fit(X, {"batch_size": 8, "callbacks": callbacks})
+                assert tickets.steps_of_a_turn == steps
             vae.fit(X, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
         board = kinds.TensorBoard  # not installed everywhere, so it is not run
         assert not engine._looks_at_batches([board(tmp_path)], engine._TRAIN_HOOKS)
         assert engine._looks_at_batches([board(tmp_path, update_freq=5)], engine._TRAIN_HOOKS)
+
+    def test_a_callback_that_adds_a_hook_to_one_of_keras_is_called(self, tmp_path):
+        class Own(keras.callbacks.ModelCheckpoint):
+            def on_train_batch_end(self, batch, *_, **__):
+                seen.append(batch)
+
+        seen = []
+        callbacks = [Own(tmp_path / "model.keras")]
+        make().fit(X, batch_size=8, verbose=0, callbacks=callbacks)
+        assert seen == [0, 1, 2, 3, 4]
+
+    def test_a_callback_of_test_batches_is_called_at_each(self):
+        class Seen(keras.callbacks.Callback):
+            def on_test_batch_end(self, batch, *_, **__):
+                seen.append(batch)
+
+        for run in (
+            lambda vae: vae.fit(X, batch_size=8, validation_data=X, verbose=0, callbacks=[Seen()]),
+            lambda vae: vae.evaluate(X, batch_size=8, verbose=0, callbacks=[Seen()]),
+        ):
+            seen = []
+            run(make())
+            assert seen == [0, 1, 2, 3, 4]
 
     def test_early_stopping_stops(self):
         stop = keras.callbacks.EarlyStopping("val_elbo", mode="max", baseline=1e6)
@@ -257,6 +280,29 @@ class TestWhatKerasSees:
         assert len(seen) == 4 and np.isfinite(seen).all()
         assert vae.optimizer.iterations == 10
 
+    def test_what_keras_made_before_or_makes_meanwhile_is_left_alone(self):
+        """Its functions hold the number of steps of an execution that they were made with."""
+        few = by_keras(X, 2)
+        decoder = vt.networks.mlp(
+            L, vt.layers.Bernoulli(D), hidden=(8,), kernel_initializer="zeros"
+        )
+        vae, predicted = make(keras.optimizers.SGD(0.0), decoder=decoder), []
+        expected = vae.evaluate(few, return_dict=True, verbose=0)["elbo"]
+
+        class Predict(keras.callbacks.Callback):
+            def on_epoch_end(self, *_, **__):
+                predicted.append(self.model.predict(X, batch_size=2, verbose=0).shape)
+
+        for size in (20, 4):
+            options = {"batch_size": size, "verbose": 0, "callbacks": [Predict()]}
+            history = vae.fit(X, validation_data=few, **options).history
+            assert history["val_elbo"][0] == pytest.approx(expected, rel=1e-6)
+            some = vae.evaluate(few, steps=2, return_dict=True, verbose=0)["elbo"]
+            first = vae.evaluate(X[:4], return_dict=True, verbose=0)["elbo"]
+            assert some == pytest.approx(first, rel=1e-6)
+        assert predicted == [X.shape, X.shape]
+        assert vae.predict(X, batch_size=2, verbose=0).shape == X.shape
+
     def test_a_callback_may_change_the_objective(self):
         class Change(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, *_, **__):
@@ -266,6 +312,58 @@ class TestWhatKerasSees:
         history = make().fit(X, epochs=2, verbose=0, callbacks=[Change()]).history
         elbo, loss = np.array(history["elbo"]), np.array(history["loss"])
         assert loss[0] == pytest.approx(-elbo[0], rel=1e-5) and loss[1] > -elbo[1]
+
+    @pytest.mark.parametrize("jit", [True, False])
+    def test_a_number_of_the_objective_may_change(self, jit):
+        objective = vt.objectives.BetaELBO(1.0)
+        vae = make(keras.optimizers.SGD(0.0), objective=objective, jit_compile=jit)
+        for beta in (1.0, 50.0):
+            vae.objective.beta = beta
+            last = {k: v[0] for k, v in vae.fit(X, batch_size=8, verbose=0).history.items()}
+            expected = beta * last["kl"] - last["reconstruction"]
+            assert last["loss"] == pytest.approx(expected, rel=1e-4)
+
+    def test_arguments_by_position(self):
+        mine, by_name = make(), make()
+        mine.fit(X, None, 8, 2, verbose=0)
+        by_name.fit(X, batch_size=8, epochs=2, verbose=0)
+        assert_same_weights(mine, by_name)
+        mine.evaluate(X, None, 8, verbose=0)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"batch_size": 0}, ValueError, "`batch_size` to be a positive integer"),
+            ({"batch_size": 8.0}, ValueError, "`batch_size` to be a positive integer"),
+            ({"epochs": None}, TypeError, "NoneType"),
+            ({"validation_split": 0.999}, ValueError, "not sufficient to split"),
+            ({"validation_data": (0.5 * X,)}, ValueError, "`validation_data` with only the values"),
+        ],
+    )
+    def test_arguments(self, arguments, error, message):
+        with pytest.raises(error, match=message):
+            make().fit(X, verbose=0, **arguments)
+
+    def test_a_variable_is_checked_as_an_array_is(self):
+        with pytest.raises(ValueError, match="with only the values"):
+            make().fit(tf.Variable(0.5 * X), verbose=0)
+        make().fit(tf.Variable(X), validation_data=(X,), verbose=0)
+
+    def test_a_device_without_room_says_so(self, monkeypatch):
+        def full(_):
+            raise MemoryError("the device is full")
+
+        monkeypatch.setattr(engine, "_tensor", full)
+        with pytest.raises(MemoryError, match="full"):
+            make().fit(X, verbose=0)
+
+    def test_an_error_leaves_the_model_as_it_was(self):
+        vae = make()
+        with pytest.raises(ValueError, match="batch"):
+            vae.fit(X, batch_size=8, epochs=2, verbose=0, callbacks=[Failing()])
+        vae.fit(X, batch_size=8, verbose=0)
 
 
 class TestWhatStaysWithKeras:
@@ -287,6 +385,29 @@ class TestWhatStaysWithKeras:
         assert not self.uses_programs(monkeypatch, make(), X, steps_per_epoch=2)
         monkeypatch.setattr(engine, "_LARGEST", X.nbytes - 1)
         assert not self.uses_programs(monkeypatch, make(), X)
+
+    def test_validation_on_batches_and_debugging_runs_do(self, monkeypatch):
+        batches = vt.data.Batches(X, 8)
+        history = make().fit(X, validation_data=batches, verbose=0).history
+        assert np.isfinite(history["val_elbo"]).all()
+        monkeypatch.setattr(keras.config, "max_steps_per_epoch", lambda: 2)
+        assert not self.uses_programs(monkeypatch, make(), X)
+
+    def test_functions_run_eagerly_are_obeyed(self):
+        class Calls(vt.objectives.ELBO):
+            def __call__(self, forward, terms=None):
+                seen.append(tf.executing_eagerly())
+                return super().__call__(forward, terms)
+
+        seen, vae = [], make(objective=Calls())
+        vae.fit(X, batch_size=8, verbose=0)
+        assert not any(seen)
+        tf.config.run_functions_eagerly(True)
+        try:
+            vae.fit(X, batch_size=8, verbose=0)
+        finally:
+            tf.config.run_functions_eagerly(False)
+        assert seen[-5:] == [True] * 5
 
     def test_a_train_step_of_ones_own_does(self, monkeypatch):
         class Own(vt.VAE):
@@ -336,13 +457,6 @@ class TestCompilation:
             vae.train_on_batch(X)
             vae.save(tmp_path / "vae.keras")
             assert keras.saving.load_model(tmp_path / "vae.keras").jit_choice == choice
-
-    def test_an_error_leaves_the_model_as_it_was(self):
-        vae = make()
-        with pytest.raises(ValueError, match="batch"):
-            vae.fit(X, batch_size=8, epochs=2, verbose=0, callbacks=[Failing()])
-        assert vae.steps_per_execution == 1
-        vae.fit(X, batch_size=8, verbose=0)
 
 
 class Failing(keras.callbacks.Callback):

@@ -215,6 +215,22 @@ def own_step():
     return OwnStep(vae.encoder, vae.decoder)
 
 
+class OwnLoss(vt.VAE):
+    def compute_loss(self, *args, **kwargs):
+        return 1000 * super().compute_loss(*args, **kwargs)
+
+
+def own_loss():
+    vae = make()
+    return OwnLoss(vae.encoder, vae.decoder)
+
+
+def compiled(**kwargs):
+    vae = make()
+    vae.compile(vae.optimizer, **kwargs)
+    return vae
+
+
 def sharing(part):
     one, other = make(), make()
     if part == "objective":
@@ -239,6 +255,9 @@ REFUSED = [
     ("weights with a constraint", lambda: [constrained()]),
     ("the objective Factor", lambda: [make(OBJECTIVES.Factor(1.0, hidden=(4,)))]),
     ("a train_step of its own", lambda: [own_step()]),
+    ("run_eagerly", lambda: [compiled(run_eagerly=True)]),
+    ("in class", lambda: [make(), own_loss()]),
+    ("in jit_compile", lambda: [make(), compiled(jit_compile=True)]),
     ("two of them share", lambda: [make()] * 2),
     ("an encoder, a decoder", lambda: sharing("encoder")),
     ("an objective or", lambda: sharing("objective")),
@@ -254,12 +273,14 @@ def test_what_cannot_be_stacked_is_refused(message, vaes):
 
 def test_other_arguments_are_refused():
     x = binary()
-    for vaes in ([], [make(), "a VAE"]):
+    for vaes in ([], make(), [make(), "a VAE"]):
         with pytest.raises(TypeError, match=r"Expected `vaes` to be a list of vt.VAE. Received"):
             sweep(vaes, x)
     with pytest.raises(TypeError, match=r"Expected `x` to be an array or vt.data.Batches"):
         sweep([make()], tf.data.Dataset.from_tensor_slices(x))
     with pytest.raises(ValueError, match="only the values 0 and 1"):
         sweep([make()], x / 2)
+    with pytest.raises(ValueError, match="at least one example"):
+        sweep([make()], x[:0])
     with pytest.raises(ValueError, match="Expected `epochs` to be a positive integer"):
         sweep([make()], x, epochs=0)

@@ -20,7 +20,8 @@ def sizes(total, values_each):
 class Repeated:
     """A function of tensors, for work in many parts of the same shapes: it becomes a graph.
 
-    A function that TensorFlow cannot trace (a model of NumPy operations, say) stays as it is.
+    A function that TensorFlow cannot trace (a model of NumPy operations, say) stays as it is. What
+    is random in it must come from a seed among its tensors.
 
     Args:
         function: takes tensors and, by keyword, what is not a tensor; returns tensors.

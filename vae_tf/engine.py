@@ -6,9 +6,9 @@ shuffles, gathers whole batches, draws binary pixels where that is wanted, and t
 the model's own `train_step` or `test_step`. Only speed changes: the loop over epochs, its
 callbacks, progress bar and validation are Keras'.
 
-How it fits into Keras: `fit` calls `model.train_function(iterator)` once for every
-`steps_per_execution` steps. That function is a `Program` here, and the iterator delivers tickets:
-pairs of (which array, which turn). Whatever is no ticket goes to Keras' own function.
+How it fits into Keras: `fit` calls `model.train_function(iterator)` once for a number of steps.
+That function is a `Program` here, and the iterator delivers tickets: pairs of (which array, which
+turn). Whatever is no ticket goes to Keras' own function.
 """
 
 import itertools
@@ -20,9 +20,10 @@ import numpy as np
 import tensorflow as tf
 
 from vae_tf.data import Batches
+from vae_tf.elbo import require_count
 from vae_tf.random import as_seed
 
-__all__ = ["Arrays", "Program", "epochs_of", "shuffled"]
+__all__ = ["Arrays", "Program", "epochs_of", "shuffled", "take_turns"]
 
 _LARGEST = 2**31  # bytes: a larger array stays with Keras' own data pipeline
 _LONG = 2000  # steps: a training of at least so many is worth a second or two of compilation
@@ -30,8 +31,9 @@ _FEWEST, _TURNS = 100, 10  # steps of a turn at least; turns of an epoch at most
 _TICKET = tf.TensorSpec([2], tf.int64)
 _TRAIN_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
-# Keras' callbacks whose hooks do nothing while this argument is "epoch"
+# Keras' callbacks whose hooks of batches do nothing while this argument is "epoch", or never much
 _BY_EPOCH = {
+    keras.callbacks.ProgbarLogger: None,
     keras.callbacks.ModelCheckpoint: "save_freq",
     keras.callbacks.BackupAndRestore: "save_freq",
     keras.callbacks.TensorBoard: "update_freq",
@@ -50,6 +52,7 @@ class Resident:
         self.binarize = binarize
         self._epoch = epoch  # gives the order of the rows, [N], and a seed for drawing pixels
         self.num_steps = math.ceil(len(x) / batch_size)
+        self.steps_of_a_turn = 1
         self.is_long = self.num_steps * num_epochs >= _LONG
 
     def start_epoch(self):
@@ -77,7 +80,7 @@ class Program:
     """Keras' `train_function` or `test_function`, which runs many steps when it gets a ticket.
 
     Args:
-        model: a `keras.Model`.
+        model: a `vt.VAE`.
         step: its `train_step` or `test_step`.
         keras_function: what Keras made for everything that is no ticket.
     """
@@ -91,7 +94,8 @@ class Program:
         if getattr(iterator, "element_spec", None) != _TICKET:
             return self._keras_function(iterator)
         number, turn = next(iterator).numpy().tolist()
-        resident, count = _arrays[number], self._model.steps_per_execution
+        resident = _arrays[number]
+        count = resident.steps_of_a_turn
         if turn == 0:
             resident.start_epoch()
         for part in resident.parts(turn * count, min((turn + 1) * count, resident.num_steps)):
@@ -114,9 +118,11 @@ class Program:
 
     def _program(self, resident, size):
         """The program for batches of this size, traced once."""
-        if self._model.run_eagerly:
+        if self._model.run_eagerly or tf.config.functions_run_eagerly():
             return self._steps(resident, size)
-        key = (resident.batch_size, size, resident.x.dtype, resident.binarize)
+        objective = self._model.objective
+        numbers = [getattr(objective, name) for name in objective.scheduled]  # a trace holds them
+        key = (resident.batch_size, size, resident.x.dtype, resident.binarize, *numbers)
         # A short last batch is one step an epoch: not worth another compilation.
         xla = (
             self._may_use_xla
@@ -168,78 +174,94 @@ class Arrays:
         self._model, self._numbers = model, []
 
     def __enter__(self):
-        self._steps_per_execution = self._model.steps_per_execution
         return self
 
     def __exit__(self, *_):
-        self._model.steps_per_execution = self._steps_per_execution
         for number in self._numbers:
             del _arrays[number]
 
     def for_fit(self, x, arguments):
         """x and the keyword arguments of `fit`, with tickets for every array that suits."""
-        arguments, epochs = dict(arguments), arguments.get("epochs", 1)
-        size = arguments.get("batch_size") or 32
-        share = arguments.get("validation_split")
-        if share and isinstance(x, (np.ndarray, tf.Tensor)) and "validation_data" not in arguments:
-            cut = math.floor(len(x) * (1 - share))
-            if 0 < cut < len(x):  # else Keras says what is wrong
-                del arguments["validation_split"]
-                x, arguments["validation_data"] = x[:cut], x[cut:]
+        arguments, callbacks = dict(arguments), arguments.get("callbacks")
+        size, epochs = _size_of_batch(arguments.get("batch_size")), arguments.get("epochs", 1)
+        if arguments.get("validation_split") and isinstance(x, (np.ndarray, tf.Tensor)):
+            cut = math.floor(len(x) * (1 - arguments["validation_split"]))
+            if arguments.get("validation_data") is not None or not 0 < cut < len(x):
+                return x, arguments  # it is for Keras to say what is wrong
+            del arguments["validation_split"]
+            x, arguments["validation_data"] = x[:cut], x[cut:]
         validation = arguments.get("validation_data")
         if self._suits(validation, "test_step", arguments, ("validation_steps",)):
-            size_then = arguments.pop("validation_batch_size", None) or size
-            arguments["validation_data"] = self._tickets(
-                validation, size_then, _in_order(validation)
-            )
+            own_size = arguments.pop("validation_batch_size", None) or size
+            resident = Resident(validation, own_size, _in_order(validation))
+            arguments["validation_data"] = self._tickets(resident, callbacks, _TEST_HOOKS)
         shuffle = arguments.get("shuffle", True)
-        if not self._suits(x, "train_step", arguments, ("steps_per_epoch",)):
+        rows = x.x if type(x) is Batches and not shuffle else x  # it shuffles itself
+        wanted = shuffle in (True, False)
+        if not wanted or not self._suits(rows, "train_step", arguments, ("steps_per_epoch",)):
             return x, arguments
-        if type(x) is Batches and not shuffle:  # it does so itself
-            tickets = self._tickets(x.x, x.batch_size, epochs_of(x), epochs, x.binarize)
-        elif type(x) is not Batches and shuffle in (True, False):
-            epoch = shuffled(x, self._model.seed_generator) if shuffle else _in_order(x)
-            tickets = self._tickets(x, size, epoch, epochs)
+        if type(x) is Batches:
+            resident = Resident(rows, x.batch_size, epochs_of(x), epochs, x.binarize)
         else:
-            return x, arguments
-        self._take_turns(len(tickets), arguments.get("callbacks"), _TRAIN_HOOKS)
+            epoch = shuffled(x, self._model.seed_generator) if shuffle else _in_order(x)
+            resident = Resident(x, size, epoch, epochs)
+        tickets = self._tickets(resident, callbacks, _TRAIN_HOOKS)
         return tickets, {**arguments, "batch_size": None, "shuffle": False}
 
     def for_evaluate(self, x, arguments):
         """x and the keyword arguments of `evaluate`."""
-        if type(x) is Batches or not self._suits(x, "test_step", arguments, ("steps",)):
+        if not self._suits(x, "test_step", arguments, ("steps",)):
             return x, arguments
-        tickets = self._tickets(x, arguments.get("batch_size") or 32, _in_order(x))
-        self._take_turns(len(tickets), arguments.get("callbacks"), _TEST_HOOKS)
+        resident = Resident(x, _size_of_batch(arguments.get("batch_size")), _in_order(x))
+        tickets = self._tickets(resident, arguments.get("callbacks"), _TEST_HOOKS)
         return tickets, {**arguments, "batch_size": None}
 
     def _suits(self, x, step, arguments, names):
         """Whether nothing is asked for that only Keras' own data pipeline can do."""
         names = (*names, "sample_weight", "class_weight")
         return (
-            isinstance(x, (np.ndarray, tf.Tensor, Batches))
-            and 0 < _size(x.x if isinstance(x, Batches) else x) <= _LARGEST
+            isinstance(x, (np.ndarray, tf.Tensor))
+            and 0 < _size(x) <= _LARGEST
             and all(arguments.get(name) is None for name in names)
+            and keras.config.max_steps_per_epoch() is None
             and getattr(type(self._model), step) is getattr(keras.Model, step)
             and getattr(self._model, "_distribute_strategy", None) is None
             and not tf.distribute.has_strategy()
         )
 
-    def _tickets(self, x, batch_size, epoch, *others):
+    def _tickets(self, resident, callbacks, hooks):
         """A `tf.data.Dataset` with one ticket for each step; a turn takes one of them."""
-        self._numbers.append(next(_new_number))
-        array = _arrays[self._numbers[-1]] = Resident(x, batch_size, epoch, *others)
-        turns = np.arange(array.num_steps)
-        tickets = np.stack([np.full_like(turns, self._numbers[-1]), turns], axis=1)
+        resident.steps_of_a_turn = self._steps_of_a_turn(resident.num_steps, callbacks, hooks)
+        number = next(_new_number)
+        _arrays[number] = resident
+        self._numbers.append(number)
+        turns = np.arange(resident.num_steps)
+        tickets = np.stack([np.full_like(turns, number), turns], axis=1)
         options = tf.data.Options()
         options.autotune.enabled = False  # it would take ten times as long as the tickets
-        return tf.data.Dataset.from_tensor_slices(tickets).with_options(options)
+        tickets = tf.data.Dataset.from_tensor_slices(tickets).with_options(options)
+        tickets.steps_of_a_turn = resident.steps_of_a_turn
+        return tickets
 
-    def _take_turns(self, num_steps, callbacks, hooks):
-        """Sets how many steps a turn has, if `compile` did not."""
-        if self._steps_per_execution == 1 and not _looks_at_batches(callbacks, hooks):
-            turns = min(_TURNS, math.ceil(num_steps / _FEWEST))
-            self._model.steps_per_execution = math.ceil(num_steps / turns)
+    def _steps_of_a_turn(self, num_steps, callbacks, hooks):
+        """What `compile` was told, or as many as suit the callbacks."""
+        if self._model.steps_per_execution != 1 or _looks_at_batches(callbacks, hooks):
+            return self._model.steps_per_execution
+        return math.ceil(num_steps / min(_TURNS, math.ceil(num_steps / _FEWEST)))
+
+
+def take_turns(epoch_iterator):
+    """Lets Keras' loop over tickets call once a turn; loops over anything else stay as they are.
+
+    The model's own `steps_per_execution` is left alone: other functions of Keras are made of it.
+    """
+    data = getattr(getattr(epoch_iterator, "data_adapter", None), "_dataset", None)
+    if hasattr(data, "steps_of_a_turn"):
+        epoch_iterator.steps_per_execution = data.steps_of_a_turn
+
+
+def _size_of_batch(batch_size):
+    return 32 if batch_size is None else require_count(batch_size, "batch_size")
 
 
 def _size(x):
@@ -274,16 +296,22 @@ def epochs_of(batches):
 def _looks_at_batches(callbacks, hooks):
     """Whether a callback wants to be called at every step."""
     callbacks = getattr(callbacks, "callbacks", callbacks) or []  # a CallbackList has a list
-    for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
-        quiet = any(
-            isinstance(callback, kind) and getattr(callback, name) == "epoch"
-            for kind, name in _BY_EPOCH.items()
+    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return any(
+        _has_own(callback, hooks, keras.callbacks.Callback)
+        and not any(
+            isinstance(callback, kind)
+            and (argument is None or getattr(callback, argument) == "epoch")
+            and not _has_own(callback, hooks, kind)
+            for kind, argument in _BY_EPOCH.items()
         )
-        own = any(
-            getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
-            or hook in vars(callback)
-            for hook in hooks
-        )
-        if own and not quiet and not isinstance(callback, keras.callbacks.ProgbarLogger):
-            return True
-    return False
+        for callback in callbacks
+    )
+
+
+def _has_own(callback, hooks, kind):
+    """Whether a callback defines a hook anew, by its class or (LambdaCallback) by itself."""
+    return any(
+        getattr(type(callback), hook) is not getattr(kind, hook) or hook in vars(callback)
+        for hook in hooks
+    )

@@ -5,12 +5,14 @@
 The mean over the batch is taken here, once, and nowhere else in the package.
 """
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf import elbo, engine, replicas, support
+from vae_tf import chunks, elbo, engine, replicas, support
 from vae_tf.data import Batches
 from vae_tf.networks import batch_apply
 from vae_tf.objectives import ELBO, Objective
@@ -213,13 +215,17 @@ class VAE(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
         """Keras' `fit`, after a look at the data: an array is checked before the first step, a
         `tf.data.Dataset` as it is read, a `PyDataset` by its first batch.
 
         Arrays and `vt.data.Batches` stay on the device, where one program takes many steps
-        (`vae_tf/engine.py`): `steps_per_execution` of them, or as many as suit the callbacks.
+        (`vae_tf/engine.py`): as many as `compile(steps_per_execution=...)` says; by default up to a
+        tenth of an epoch or a hundred, and one at a time for a callback that looks at batches. An
+        array is shuffled by the model's own seed. Trainings of 2,000 steps or more are compiled by
+        XLA, unless `compile(jit_compile=False)`.
         """
+        kwargs |= {"batch_size": batch_size, "epochs": epochs}
         if kwargs.get("validation_data") is not None:
             validation = self._checked(kwargs["validation_data"], "validation_data")
             kwargs["validation_data"] = validation
@@ -232,8 +238,9 @@ class VAE(keras.Model):
             x, kwargs = arrays.for_fit(x, kwargs)
             return super().fit(x, **kwargs)
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Keras' `evaluate`; the data are checked first."""
+        kwargs["batch_size"] = batch_size
         # During `fit` Keras comes here with validation data that were checked before.
         x = x if "_use_cached_eval_dataset" in kwargs else self._checked(x, "x")
         if y is not None:
@@ -243,9 +250,10 @@ class VAE(keras.Model):
             return super().evaluate(x, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Under a strategy Keras takes a batch to see its shape: over several machines it fails at
-        # that for a data set, and the shape is known.
-        del iterator, data_batch
+        # Called by Keras before each loop. Under a strategy it takes a batch to see its shape: over
+        # several machines that fails for a data set, and the shape is known.
+        del data_batch
+        engine.take_turns(iterator)
         super()._maybe_symbolic_build(data_batch=(tf.zeros([1, *self.encoder.input_shape[1:]]),))
 
     def make_train_function(self, force=False):
@@ -302,13 +310,19 @@ class VAE(keras.Model):
         """Data whose every value lies in the support of the likelihood: arrays are checked now,
         a `tf.data.Dataset` batch by batch as it is read, a `PyDataset` by its first batch.
         """
+        if isinstance(data, tuple) and len(data) == 1:
+            (data,) = data
+        if isinstance(data, (tf.Variable, keras.Variable)):
+            data = tf.convert_to_tensor(data)
         p_x = self.decode(tf.zeros([1, self.prior_layer.latent_size]))
         if isinstance(data, tf.data.Dataset):
             return data.map(lambda *batch: self._check_in_graph(p_x, batch, name))
         if isinstance(data, keras.utils.PyDataset):
             support.check(p_x, self._require_shape(data[0]), name)
         elif isinstance(data, (np.ndarray, tf.Tensor)):
-            support.check(p_x, self._require_shape(data), name)
+            part = max(1, chunks.BUDGET // max(1, math.prod(data.shape[1:])))
+            for start in range(0, max(1, len(data)), part):
+                support.check(p_x, self._require_shape(data[start : start + part]), name)
         return data
 
     @staticmethod

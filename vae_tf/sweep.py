@@ -71,9 +71,12 @@ def sweep(vaes, x, epochs=1, batch_size=32, verbose=1):
     found.elbo[:, -1]  # [M]
     ```
     """
-    vaes, epochs = _require_alike(list(vaes)), require_count(epochs, "epochs")
+    vaes, epochs = _require_alike(vaes), require_count(epochs, "epochs")
     if not isinstance(x, (np.ndarray, tf.Tensor, Batches)):
-        raise TypeError(f"Expected `x` to be an array or vt.data.Batches. Received: {x!r}")
+        kind = type(x).__name__
+        raise TypeError(f"Expected `x` to be an array or vt.data.Batches. Received: a {kind}")
+    if len(x) == 0:
+        raise ValueError("Expected at least one example. Received: `x` with none")
     together = _Together(vaes, vaes[0]._checked(x, "x"), require_count(batch_size, "batch_size"))
     shown = ("lowest ELBO", "highest ELBO")
     bar = keras.utils.Progbar(epochs, verbose=verbose, stateful_metrics=shown, unit_name="epoch")
@@ -205,8 +208,9 @@ def _stack(each):
 
 
 def _require_alike(vaes):
-    if not vaes or not all(isinstance(vae, VAE) for vae in vaes):
+    if isinstance(vaes, VAE) or not vaes or not all(isinstance(vae, VAE) for vae in vaes):
         raise TypeError(f"Expected `vaes` to be a list of vt.VAE. Received: {vaes!r}")
+    vaes = list(vaes)
     owned = [id(part) for vae in vaes for part in (*vae.variables, vae.optimizer)]
     if len(set(owned)) < len(owned):
         raise ValueError(
@@ -231,6 +235,7 @@ def _require_stackable(vae, optimizer):
         "clipping by norm": optimizer.clipnorm or optimizer.global_clipnorm,
         "weights with a constraint": any(v.constraint for v in vae.trainable_variables),
         "the objective Factor": isinstance(vae.objective, Factor),  # it has its own optimizer
+        "run_eagerly": vae.run_eagerly,
         "a train_step of its own": type(vae).train_step is not keras.Model.train_step,
     }
     received = [what for what, is_there in received.items() if is_there]
@@ -246,6 +251,7 @@ def _settings(vae):
     parts = {"encoder": vae.encoder, "decoder": vae.decoder, "prior": vae.prior_layer}
     texts = {name: _text(part) for name, part in parts.items()}
     texts["objective"] = _text(vae.objective, vae.objective.scheduled)
+    texts |= {"class": repr(type(vae)), "jit_compile": str(vae.jit_choice)}
     return texts | {"optimizer": f"{_text(vae.optimizer)} at step {int(vae.optimizer.iterations)}"}
 
 
