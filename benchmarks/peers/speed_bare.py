@@ -2,8 +2,8 @@
 
     python speed_bare.py xla|graph
 
-Compiled by XLA, or as TensorFlow's own graph, which multiplies large matrices faster on a CPU. No
-Keras, no tape, no distribution objects: whatever `fit` takes on top of this is overhead.
+Compiled by XLA, or as TensorFlow's own graph. No Keras, no tape, no distribution objects: whatever
+`fit` takes on top of this is overhead.
 """
 
 import math
