@@ -66,7 +66,7 @@ class Resident:
         whole, left = divmod(len(self.x), self.batch_size)
         if start < min(stop, whole):
             yield start, min(stop, whole), self.batch_size
-        if left and stop > whole:
+        if left and start <= whole < stop:
             yield whole, whole + 1, left
 
 
