@@ -303,13 +303,14 @@ class TestWhatKerasSees:
         assert predicted == [X.shape, X.shape]
         assert vae.predict(X, batch_size=2, verbose=0).shape == X.shape
 
-    def test_a_callback_may_change_the_objective(self):
+    @pytest.mark.parametrize("data", [X, by_keras()], ids=["array", "Keras' own way"])
+    def test_a_callback_may_change_the_objective(self, data):
         class Change(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, *_, **__):
                 if epoch == 1:
                     self.model.objective = vt.objectives.BetaELBO(50.0)
 
-        history = make().fit(X, epochs=2, verbose=0, callbacks=[Change()]).history
+        history = make().fit(data, epochs=2, verbose=0, callbacks=[Change()]).history
         elbo, loss = np.array(history["elbo"]), np.array(history["loss"])
         assert loss[0] == pytest.approx(-elbo[0], rel=1e-5) and loss[1] > -elbo[1]
 
