@@ -220,10 +220,10 @@ class VAE(keras.Model):
         `tf.data.Dataset` as it is read, a `PyDataset` by its first batch.
 
         Arrays and `vt.data.Batches` stay on the device, where one program takes many steps
-        (`vae_tf/engine.py`): as many as `compile(steps_per_execution=...)` says; by default up to a
-        tenth of an epoch or a hundred, and one at a time for a callback that looks at batches. An
-        array is shuffled by the model's own seed. Trainings of 2,000 steps or more are compiled by
-        XLA, unless `compile(jit_compile=False)`.
+        (`vae_tf/engine.py`): as many as `compile(steps_per_execution=...)` says; by default a tenth
+        of an epoch, or a hundred where that is more, and one at a time for a callback that looks at
+        batches. An array is shuffled by the model's own seed. XLA compiles the steps on a GPU, and
+        on a CPU in trainings of 2,000 steps or more, unless `compile(jit_compile=False)`.
         """
         kwargs |= {"batch_size": batch_size, "epochs": epochs}
         if kwargs.get("validation_data") is not None:
