@@ -116,6 +116,20 @@ class TestTheSameTraining:
                 by_hand.train_on_batch(batches[i])
         assert_same_weights(mine, by_hand)
 
+    @pytest.mark.parametrize("jit", [True, False])
+    def test_pixels_drawn_in_a_program_have_their_probabilities(self, jit):
+        p = np.repeat(np.float32([0, 0.1, 0.7, 1]), 20_000).reshape(4, -1)
+        draw = tf.function(vt.data.Batches.draw, autograph=False, jit_compile=jit)
+        seed = tf.constant([3, 4])
+        first, second = (draw(p, seed, tf.constant(i)).numpy() for i in (0, 1))
+        error = np.sqrt(p[:, 0] * (1 - p[:, 0]) / p.shape[1])
+        for x in (first, second):
+            assert np.all(np.abs(x.mean(axis=1) - p[:, 0]) <= 4 * error + 1e-7)
+        # Batches are independent: they agree in p^2 + (1 - p)^2 of the pixels.
+        agree = p[:, 0] ** 2 + (1 - p[:, 0]) ** 2
+        error = np.sqrt(agree * (1 - agree) / p.shape[1])
+        assert np.all(np.abs((first == second).mean(axis=1) - agree) <= 4 * error + 1e-7)
+
     def test_eagerly_and_compiled_alike(self):
         whole, eager = make(), make(run_eagerly=True)
         for vae in (whole, eager):

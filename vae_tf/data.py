@@ -140,8 +140,9 @@ class Batches(keras.utils.PyDataset):
     `seed` and the number of the epoch, `epoch`, determine every batch. Keras ends an epoch with
     `on_epoch_end`, and calls it once more before the first: a `fit` starts with epoch 1. In a loop
     of your own, call it after each pass. `vt.VAE.fit` keeps the order of these batches; the `fit`
-    of another Keras model needs `shuffle=False` for that. With `steps_per_epoch` an epoch may end
-    before all examples were seen.
+    of another Keras model needs `shuffle=False` for that. Where XLA compiles `vt.VAE.fit` (on a
+    GPU, or in a long training) it draws other pixels, with the same probabilities. With
+    `steps_per_epoch` an epoch may end before all examples were seen.
 
     Args:
         x: Examples, finite numbers, shape `[N, *event]`, N >= 1; used as float32.

@@ -3,8 +3,9 @@
 A small VAE's step takes a few milliseconds, and Keras' own way from one step to the next (a data
 pipeline, a call, callbacks) as long again. Here the array lies on the device, and one program
 shuffles, gathers whole batches, draws binary pixels where that is wanted, and takes many steps of
-the model's own `train_step` or `test_step`. Only speed changes: the loop over epochs, its
-callbacks, progress bar and validation are Keras'.
+the model's own `train_step` or `test_step`. What a step computes stays the same, and the loop over
+epochs, its callbacks, progress bar and validation are Keras'; the order of an array is drawn from
+the model's own seed.
 
 How it fits into Keras: `fit` calls `model.train_function(iterator)` once for a number of steps.
 That function is a `Program` here, and the iterator delivers tickets: pairs of (which array, which
@@ -31,7 +32,7 @@ _FEWEST, _TURNS = 100, 10  # steps of a turn at least; turns of an epoch at most
 _TICKET = tf.TensorSpec([2], tf.int64)
 _TRAIN_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 _TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
-# Keras' callbacks whose hooks of batches do nothing while this argument is "epoch", or never much
+# Keras' callbacks that do without single batches: always, or while this argument is "epoch"
 _BY_EPOCH = {
     keras.callbacks.ProgbarLogger: None,
     keras.callbacks.ModelCheckpoint: "save_freq",
