@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-STYLED := vae_tf vae_tf/objectives tests scripts data benchmarks benchmarks/peers
+STYLED := vae_tf tests tools experiments data benchmarks
 # How many tests run at a time; each needs about 1.5 GB of memory.
 WORKERS ?= 2
 
@@ -22,23 +22,23 @@ help:  ## lists these commands
 		awk -F '\t' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 course: .venv/installed  ## runs every notebook into build/ and prints its headline figures
-	@$(RUN) scripts/course.py $(NOTEBOOKS)
+	@$(RUN) tools/course.py $(NOTEBOOKS)
 
 lab: .venv/installed  ## opens JupyterLab on the notebooks
 	@$(RUN) -m jupyterlab --notebook-dir notebooks
 
 notebooks: .venv/installed  ## runs every notebook in place and refreshes its outputs
-	@$(RUN) scripts/course.py --in-place $(NOTEBOOKS)
+	@$(RUN) tools/course.py --in-place $(NOTEBOOKS)
 
 test: .venv/installed  ## lints, and runs the tests and the notebooks
 	@$(RUN) -m ruff check
-	@$(RUN) -m ruff format --check $(wildcard $(STYLED:%=%/*.py))
+	@$(RUN) -m ruff format --check $(STYLED)
 	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) --dist worksteal tests
 	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) \
 		--dist loadfile --nbval-lax --nbval-cell-timeout 180 notebooks)
 
 test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
-	@$(RUN) scripts/colab.py $(NOTEBOOK)
+	@$(RUN) tools/colab.py $(NOTEBOOK)
 
 benchmarks: .venv/installed  ## measures published figures again (PROFILE=gpu: those that want one)
 	@$(RUN) benchmarks/published.py --profile $(or $(PROFILE),cpu)
@@ -48,7 +48,7 @@ speed: .venv/installed  ## compares speeds with other codes and with floors (a q
 	@$(RUN) benchmarks/scaling.py
 
 stamp: .venv/installed  ## writes the GitHub address into badges and set-up cells (REPOSITORY=owner/name)
-	@$(RUN) scripts/stamp.py $(REPOSITORY)
+	@$(RUN) tools/stamp.py $(REPOSITORY)
 
 clean:  ## removes what these commands have made, .venv included
 	@rm -rf .venv .cache build dist .pytest_cache .ruff_cache

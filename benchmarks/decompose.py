@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 import vae_tf as vt
-from vae_tf import best_q
+from vae_tf.gap import best_q
 
 FASTER = 20.0  # at least, for 500 images
 MEMORY = 0.10  # at most, the relative difference of the two peaks

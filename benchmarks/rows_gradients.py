@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from table import Check, Measured, over_seeds
 
 import vae_tf as vt
-from vae_tf.gradients import signal_to_noise
+from vae_tf.diagnostics.gradients import signal_to_noise
 
 tfd = tfp.distributions
 

@@ -74,7 +74,7 @@ class Test_01_units_nats_per_example_sum_over_event_mean_over_batch:
         assert a == pytest.approx(b, rel=1e-6)
 
     def test_two_replicas_train_and_report_as_one(self):
-        script = Path(__file__).with_name("two_replicas.py")
+        script = Path(__file__).with_name("fit") / "two_replicas.py"
         run = subprocess.run([sys.executable, script], capture_output=True, text=True)
         assert run.returncode == 0, run.stderr[-3000:]
 

@@ -8,15 +8,13 @@ sample, batch, latent and data axes.
 
 __version__ = "0.1.0"
 
-from vae_tf._backend import about  # first: it refuses another Keras backend
+from vae_tf._core.backend import about  # first: it refuses another Keras backend
 
 # isort: split
 from vae_tf import (
-    checks,
     data,
     diagnostics,
     disentanglement,
-    distributions,
     elbo,
     evidence,
     gap,
@@ -24,16 +22,14 @@ from vae_tf import (
     linear,
     networks,
     objectives,
-    plots,
     priors,
-    random,
-    results,
-    schedules,
-    support,
 )
-from vae_tf._headline import headline
+from vae_tf._core import random
+from vae_tf._fit.sweep import sweep
+from vae_tf.course import checks, headline, plots, results
+from vae_tf.layers import distributions, support
 from vae_tf.model import VAE
-from vae_tf.sweep import sweep
+from vae_tf.objectives import schedules
 
 __all__ = [
     "VAE",

@@ -16,7 +16,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from vae_tf.elbo import require_count
+from vae_tf._core import require
 
 __all__ = [
     "BetaVae",
@@ -114,7 +114,7 @@ def mig(codes, factors, *, num_bins=20, seed=None):
     """
     del seed
     codes, factors = _checked(codes, factors)
-    binned = np.stack([_bins(c, require_count(num_bins, "num_bins")) for c in codes.T])
+    binned = np.stack([_bins(c, require.count(num_bins, "num_bins")) for c in codes.T])
     information = np.array([[_mutual_information(b, f) for f in factors.T] for b in binned])
     entropy = np.array([_mutual_information(f, f) for f in factors.T])  # I(f; f) = H(f)
     gaps = _top_gap(information) / entropy
@@ -196,11 +196,11 @@ def dci(codes, factors, *, num_trees=20, num_rows=3000, seed=None):
     """
     codes, factors = _checked(codes, factors, min_factors=2)
     rng = np.random.default_rng(seed)
-    train, test = _split(min(len(codes), require_count(num_rows, "num_rows")), rng, len(codes))
+    train, test = _split(min(len(codes), require.count(num_rows, "num_rows")), rng, len(codes))
     importance, accuracy = [], []
     for f in factors.T:
         trees = GradientBoostingClassifier(
-            n_estimators=require_count(num_trees, "num_trees"),
+            n_estimators=require.count(num_trees, "num_trees"),
             random_state=int(rng.integers(2**31)),
         ).fit(codes[train], f[train])
         importance.append(trees.feature_importances_)
@@ -242,7 +242,7 @@ def beta_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eval=
     rng = np.random.default_rng(seed)
 
     def differences(num, fixed):
-        rows = rng.integers(len(codes), size=[num, require_count(batch_size, "batch_size")])
+        rows = rng.integers(len(codes), size=[num, require.count(batch_size, "batch_size")])
         return np.abs(codes[rows] - codes[_partners(factors[:, fixed], rows, rng)]).mean(axis=1)
 
     x, y = _batches(differences, factors.shape[1], num_train, "num_train", rng)
@@ -280,7 +280,7 @@ def factor_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eva
         `FactorVae(score, votes, active)`.
     """
     codes, factors = _checked(codes, factors, min_factors=2)
-    if require_count(batch_size, "batch_size") < 2:
+    if require.count(batch_size, "batch_size") < 2:
         raise ValueError("One row has no variance. Expected `batch_size` >= 2. Received: 1")
     rng, variances = np.random.default_rng(seed), codes.var(axis=0, ddof=1)
     active = np.sqrt(variances) >= _PRUNED
@@ -381,6 +381,6 @@ def _partners(factor, rows, rng):
 
 def _batches(measure, num_factors, num, name, rng):
     """`num` batches, each with a random factor fixed: what `measure` finds, and which it was."""
-    counts = np.bincount(rng.integers(num_factors, size=require_count(num, name)))
+    counts = np.bincount(rng.integers(num_factors, size=require.count(num, name)))
     found = [measure(count, fixed) for fixed, count in enumerate(counts)]
     return np.concatenate(found), np.repeat(np.arange(len(counts)), counts)

@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf import chunks, support
-from vae_tf.random import as_seed, split
+from vae_tf._core import chunks, require
+from vae_tf._core.random import as_seed, split
+from vae_tf.layers import support
 
 tfd = tfp.distributions
 
@@ -71,33 +72,6 @@ class ElboTerms(NamedTuple):
         return tf.convert_to_tensor(self.elbo).numpy().astype(dtype or self.elbo.dtype.name)
 
 
-def require_count(value, name):
-    """A number of samples (or the like) is a positive whole number."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"Expected `{name}` to be a positive integer. Received: {name}={value!r}")
-    return int(value)
-
-
-def require_examples(x):
-    """Data as a NumPy array [B, *event]."""
-    array = np.asarray(x)
-    if array.ndim == 0:
-        raise ValueError(
-            "Expected `x` to be an array of examples, shape [B, *event]; of a tf.data.Dataset "
-            f"take its batches one by one. Received: {x!r}"
-        )
-    return array
-
-
-def require_latents(q, name):
-    """A distribution over latents is one over vectors: event shape [L]."""
-    if q.event_shape.rank != 1:
-        raise ValueError(
-            f"Expected `{name}` to be a distribution of event shape [L]; tfd.Independent(..., 1) "
-            f"makes independent latents one event. Received: event shape {list(q.event_shape)}"
-        )
-
-
 @tf.custom_gradient
 def gated(z):
     """z as it is, and a gate that weighs the gradient into z by the sample.
@@ -143,9 +117,9 @@ def forward(model, x, num_samples=1, *, seed=None, gate=False, **kwargs):
         ValueError: if `num_samples` is not a positive integer, or `x` is outside the support.
         TypeError: if `seed` is not an integer.
     """
-    num_samples, seed = require_count(num_samples, "num_samples"), as_seed(seed)
+    num_samples, seed = require.count(num_samples, "num_samples"), as_seed(seed)
     q_z = model.encode(x, **kwargs)
-    require_latents(q_z, "encode(x)")
+    require.latents(q_z, "encode(x)")
     z = q_z.sample(num_samples, seed=seed)  # [S, B, L]
     z, gate = gated(z) if gate else (z, None)
     p_x = model.decode(z, **kwargs)
@@ -246,10 +220,10 @@ def estimate(model, x, num_samples=1, *, seed=None):
     Returns:
         `ElboTerms`, each [B], nats.
     """
-    num_samples = require_count(num_samples, "num_samples")
+    num_samples = require.count(num_samples, "num_samples")
     if not tf.executing_eagerly():
         return reconstruction_kl(forward(model, x, num_samples, seed=seed))
-    size = require_examples(x).size
+    size = require.examples(x).size
     if size * num_samples <= chunks.BUDGET:
         return reconstruction_kl(forward(model, x, num_samples, seed=seed))
 

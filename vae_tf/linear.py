@@ -13,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf.distributions import Independent, MultivariateNormalTriL
+from vae_tf._core import require
 from vae_tf.elbo import ElboTerms
 from vae_tf.layers import Normal, NormalDiag
+from vae_tf.layers.distributions import Independent, MultivariateNormalTriL
 from vae_tf.model import VAE
 from vae_tf.networks import mlp
 from vae_tf.priors import StandardNormal
-from vae_tf.to_distribution import sizes
 
 tfd = tfp.distributions
 
@@ -162,7 +162,7 @@ class LinearGaussian:
                 is left for the noise.
         """
         x = np.asarray(x, "float64")
-        (latent_size,) = sizes(latent_size, "latent_size")
+        (latent_size,) = require.sizes(latent_size, "latent_size")
         if x.ndim != 2 or latent_size >= min(x.shape) or not np.isfinite(x).all():
             raise ValueError(
                 "Expected finite `x` of shape [N, D] and `latent_size` below both. "

@@ -12,12 +12,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf import chunks, elbo, engine, replicas, support
+from vae_tf import elbo
+from vae_tf._core import chunks, require
+from vae_tf._core.random import split
+from vae_tf._fit import engine, replicas
 from vae_tf.data import Batches
+from vae_tf.layers import support
 from vae_tf.networks import batch_apply
 from vae_tf.objectives import ELBO, Objective
 from vae_tf.priors import Prior, StandardNormal
-from vae_tf.random import split
 
 tfd = tfp.distributions
 
@@ -285,7 +288,7 @@ class VAE(keras.Model):
     def sample(self, n, *, seed=None):
         """`n` draws of x: z from the prior, x from p(x|z). Shape [n, *event]."""
         seeds = split(self._or_own(seed), 2)
-        z = self.prior.sample(elbo.require_count(n, "n"), seed=seeds[0])
+        z = self.prior.sample(require.count(n, "n"), seed=seeds[0])
         return self.decode(z).sample(seed=seeds[1])
 
     def reconstruct(self, x, *, seed=None):

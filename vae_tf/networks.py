@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf.to_distribution import ToDistribution
+from vae_tf.layers.base import ToDistribution
 
 tfd = tfp.distributions
 

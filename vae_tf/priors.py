@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf.distributions import Independent
-from vae_tf.to_distribution import positive, scale_from, sizes
+from vae_tf._core import require
+from vae_tf.layers.base import scale_from
+from vae_tf.layers.distributions import Independent
 
 tfd = tfp.distributions
 
@@ -28,7 +29,7 @@ class Prior(keras.Layer):
         if kwargs.get("dtype") is None and "mixed" in keras.config.dtype_policy().name:
             kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        (self.latent_size,) = sizes(latent_size, "latent_size")
+        (self.latent_size,) = require.sizes(latent_size, "latent_size")
 
     def distribution(self):
         raise NotImplementedError("A subclass of Prior defines `distribution()`.")
@@ -84,8 +85,8 @@ class MixtureOfNormals(Prior):
 
     def __init__(self, latent_size, num_components=10, min_scale=1e-3, **kwargs):
         super().__init__(latent_size, **kwargs)
-        (self.num_components,) = sizes(num_components, "num_components")
-        self.min_scale = positive(min_scale, "min_scale")
+        (self.num_components,) = require.sizes(num_components, "num_components")
+        self.min_scale = require.positive(min_scale, "min_scale")
         shape = (self.num_components, self.latent_size)
         normal = keras.initializers.RandomNormal(stddev=1.0)
         own = {"autocast": False}  # a mixed policy of the model around must not round them
@@ -136,7 +137,7 @@ class VampPrior(Prior):
                 "Expected `pseudo_inputs` to be examples, shape [K, *event], or that shape, a "
                 f"tuple. Received: pseudo_inputs={pseudo_inputs!r}"
             )
-        self.shape = sizes(tuple(shape), "pseudo_inputs")
+        self.shape = require.sizes(tuple(shape), "pseudo_inputs")
         self.pseudo_inputs = self.add_weight(
             shape=self.shape, initializer=start, autocast=False, name="pseudo_inputs"
         )

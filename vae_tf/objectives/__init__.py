@@ -3,7 +3,7 @@
 The ELBO is one choice. Whatever is chosen, `history` and `evaluate` still report the ELBO of
 beta = 1 under the name `elbo`; the loss is minus the mean of the objective. `bounds.py` holds the
 objectives made of the ELBO's own terms, `penalties.py` and `factor.py` those that look at
-q(z) = E_x q(z|x), for which a batch stands in.
+q(z) = E_x q(z|x), for which a batch stands in; `schedules.py` weights that change with the step.
 """
 
 from vae_tf.objectives.base import Objective

@@ -7,8 +7,8 @@ schedule, a discriminator) is then tracked by the model, and saved and restored 
 import keras
 import numpy as np
 
-from vae_tf import schedules
-from vae_tf.elbo import require_count
+from vae_tf._core import require
+from vae_tf.objectives import schedules
 
 __all__ = ["Objective"]
 
@@ -33,7 +33,7 @@ class Objective(keras.Layer):
 
     def __init__(self, num_samples=1, **kwargs):
         super().__init__(**kwargs)
-        self.num_samples = require_count(num_samples, "num_samples")
+        self.num_samples = require.count(num_samples, "num_samples")
         self.step = self.add_weight(
             shape=(),
             initializer="zeros",

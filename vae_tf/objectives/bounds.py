@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from vae_tf import elbo
 from vae_tf.objectives.base import Objective
-from vae_tf.schedules import number_or_schedule
+from vae_tf.objectives.schedules import number_or_schedule
 
 __all__ = ["ELBO", "IWAE", "BetaELBO", "Capacity", "FreeBits"]
 

@@ -3,11 +3,12 @@
 import keras
 import tensorflow as tf
 
-from vae_tf import elbo, replicas
+from vae_tf import elbo
+from vae_tf._core import require
+from vae_tf._core.random import as_seed
+from vae_tf._fit import replicas
 from vae_tf.objectives.base import Objective
-from vae_tf.random import as_seed
-from vae_tf.schedules import number_or_schedule
-from vae_tf.to_distribution import positive, sizes
+from vae_tf.objectives.schedules import number_or_schedule
 
 __all__ = ["Factor", "permute_latents"]
 
@@ -52,8 +53,8 @@ class Factor(Objective):
     ):
         super().__init__(num_samples, **kwargs)
         self.gamma = number_or_schedule(gamma, "gamma")
-        self.hidden = sizes(hidden, "hidden")
-        self.learning_rate = positive(learning_rate, "learning_rate")
+        self.hidden = require.sizes(hidden, "hidden")
+        self.learning_rate = require.positive(learning_rate, "learning_rate")
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.discriminator = None

@@ -11,11 +11,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf import elbo
-from vae_tf.elbo import require_count
+from vae_tf._core import require
+from vae_tf._core.random import as_seed
 from vae_tf.objectives.base import Objective
-from vae_tf.random import as_seed
-from vae_tf.schedules import finite, number_or_schedule
-from vae_tf.to_distribution import positive
+from vae_tf.objectives.schedules import number_or_schedule
 
 tfd = tfp.distributions
 
@@ -106,7 +105,7 @@ class BetaTC(Objective):
         self.beta = number_or_schedule(beta, "beta")
         self.alpha = number_or_schedule(alpha, "alpha")
         self.gamma = number_or_schedule(gamma, "gamma")
-        self.dataset_size = require_count(dataset_size, "dataset_size")
+        self.dataset_size = require.count(dataset_size, "dataset_size")
         self.estimator = _one_of(estimator, ("stratified", "weighted"), "estimator")
 
     def parts(self, forward):
@@ -240,13 +239,16 @@ class InfoMMD(Objective):
         self, alpha=1.0, lambda_=1000.0, bandwidth=None, num_samples=1, *, seed=None, **kwargs
     ):
         super().__init__(num_samples, **kwargs)
-        self.alpha, self.lambda_ = finite(alpha, "alpha"), finite(lambda_, "lambda_")
+        self.alpha, self.lambda_ = (
+            require.finite(alpha, "alpha"),
+            require.finite(lambda_, "lambda_"),
+        )
         if alpha > 1 or alpha + lambda_ < 1:
             raise ValueError(
                 "Expected alpha <= 1 and alpha + lambda_ >= 1, so that neither weight is "
                 f"negative. Received: alpha={alpha!r}, lambda_={lambda_!r}"
             )
-        self.bandwidth = None if bandwidth is None else positive(bandwidth, "bandwidth")
+        self.bandwidth = None if bandwidth is None else require.positive(bandwidth, "bandwidth")
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

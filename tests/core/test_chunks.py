@@ -1,0 +1,91 @@
+"""Long work in parts: the same numbers as in one piece, in memory that does not grow."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import vae_tf as vt
+from vae_tf._core import chunks
+
+
+@pytest.fixture
+def vae():
+    encoder = vt.networks.mlp(6, vt.layers.NormalDiag(3), hidden=(8,))
+    return vt.VAE(encoder, vt.networks.mlp(3, vt.layers.Bernoulli(6), hidden=(8,)), seed=0)
+
+
+@pytest.fixture
+def x(rng):
+    return (rng.random((23, 6)) < 0.4).astype("float32")
+
+
+class TestRepeated:
+    def test_traces_once_for_the_same_shapes(self):
+        runs = []
+
+        def function(x, *, power):
+            runs.append(tf.executing_eagerly())
+            return x**power
+
+        repeated = chunks.Repeated(function)
+        for value in range(6):
+            assert repeated([float(value), 1.0], power=2).numpy().tolist() == [value**2, 1]
+        assert runs == [True, True, False]
+        for value in range(6):
+            assert repeated([float(value), 1.0], power=3).numpy().tolist() == [value**3, 1]
+        assert runs == 2 * [True, True, False]
+
+    def test_what_cannot_be_traced_stays_as_it_is(self):
+        repeated = chunks.Repeated(lambda x: tf.constant(np.sort(x.numpy())))
+        for _ in range(5):
+            assert repeated([2.0, 1.0]).numpy().tolist() == [1, 2]
+
+    def test_an_error_of_the_function_is_its_own(self):
+        def function(x):
+            raise ZeroDivisionError(x.shape)
+
+        repeated = chunks.Repeated(function)
+        for _ in range(4):
+            with pytest.raises(ZeroDivisionError):
+                repeated(1.0)
+
+
+class TestEvaluationInParts:
+    def test_the_elbo_of_each_example_whatever_the_budget(self, vae, x, monkeypatch):
+        whole = vae.elbo(x, 4000, seed=0)
+        forward = vt.elbo.forward(vae, x, 4000, seed=0)
+        error = np.std(vt.elbo.log_likelihood(forward), axis=0) / np.sqrt(4000)
+        monkeypatch.setattr(chunks, "BUDGET", 300)  # parts of 12, 11 examples and 25 to 27 samples
+        parts = vae.elbo(x, 4000, seed=0)
+        assert np.all(np.abs(parts.elbo - whole.elbo) < 4 * np.sqrt(2) * error)
+        np.testing.assert_allclose(parts.kl, whole.kl, rtol=1e-6)
+        np.testing.assert_allclose(parts.elbo, parts.reconstruction - parts.kl, atol=1e-5)
+        np.testing.assert_array_equal(parts.elbo, vae.elbo(x, 4000, seed=0).elbo)
+
+    def test_no_noise_no_difference(self, vae, x, monkeypatch):
+        vae.decoder.layers[0].kernel.assign(tf.zeros([3, 8]))  # z is not seen
+        whole = vae.elbo(x, 7)
+        monkeypatch.setattr(chunks, "BUDGET", 100)
+        np.testing.assert_allclose(vae.elbo(x, 7).elbo, whole.elbo, rtol=1e-5)
+
+    def test_equal_weights_are_so_in_parts(self, vae, monkeypatch):
+        x = np.zeros((23, 6), "float32")  # its q(z|x) is N(0, 1), as long as all biases are zero
+        vae.decoder.layers[0].kernel.assign(tf.zeros([3, 8]))
+        monkeypatch.setattr(chunks, "BUDGET", 100)
+        bound = vt.evidence.iwae(vae, x, 700, seed=0)
+        np.testing.assert_allclose(bound.estimate, 6 * np.log(0.5), rtol=1e-5)
+        assert np.all(bound.pareto_k == -np.inf) and not bound.refused.any()
+
+    def test_no_two_parts_share_their_noise(self, vae, monkeypatch):
+        x = np.ones((40, 6), "float32")
+        monkeypatch.setattr(chunks, "BUDGET", 12)  # two examples and one sample at a time
+        reconstruction = vae.elbo(x, 1, seed=0).reconstruction.numpy()
+        assert len(np.unique(reconstruction)) == 40
+
+    def test_other_values_are_refused_in_every_part(self, vae, x, monkeypatch):
+        x = x[:20]  # five parts of four examples
+        x[-1, 0] = 0.5  # in the last, which is a graph by then
+        monkeypatch.setattr(chunks, "BUDGET", 6 * 4)
+        for evaluate in (vae.elbo, lambda x, k: vt.evidence.iwae(vae, x, k)):
+            with pytest.raises(ValueError, match="Expected `x` with only the values 0 and 1.*0.5"):
+                evaluate(x, 3)

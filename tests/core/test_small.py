@@ -1,0 +1,169 @@
+"""The small rooms: checks, plots, headline, seeds, backend."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import vae_tf as vt
+from vae_tf._core import backend as _backend
+
+matplotlib.use("Agg")
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = sorted((ROOT / "data" / "results").glob("*.json"))
+
+
+class TestChecks:
+    def test_not_attempted(self):
+        for answer in (..., None):
+            assert str(vt.checks.check(answer, 1.0, atol=1e-6)) == "not attempted"
+
+    def test_ok_within_the_tolerance_only(self):
+        assert vt.checks.check(1.0 + 1e-7, 1.0, atol=1e-6)
+        verdict = vt.checks.check(1.1, 1.0, atol=1e-6)
+        assert not verdict and str(verdict) == "wrong, because it is off by 0.1"
+
+    def test_it_names_the_mistake(self):
+        verdict = vt.checks.check(0.5, 1.0, atol=1e-6, mistakes={"you took the mean": 0.5})
+        assert repr(verdict) == "wrong, because you took the mean"
+
+    def test_shapes_types_and_nan(self):
+        check = vt.checks.check
+        assert "its shape is [2]" in str(check(np.ones(2), 1.0, atol=1.0))
+        assert "no number" in str(check("one", 1.0, atol=1.0))
+        assert check(np.nan, 1.0, atol=1.0).status == "wrong"
+
+
+class TestPlots:
+    def setup_method(self):
+        plt.close("all")
+
+    def labels(self, ax):
+        return ax.get_xlabel(), ax.get_ylabel()
+
+    def test_every_axis_is_named(self):
+        n = np.arange(5.0)
+        history = {k: [1.0, 2.0] for k in ("elbo", "reconstruction", "kl", "val_elbo")}
+        plots = vt.plots
+        axes = [
+            plots.curves(n, {"a": n, "b": -n}, "n, count", "nats"),
+            plots.terms(history),
+            plots.bounds(n - 1, n, n - 0.5, k=10),
+            plots.latents(np.ones((3, 2)), [0, 1, 1], names=("a", "b")),
+            plots.contours(n, n, {"p": -np.add.outer(n**2, n**2)}),
+        ]
+        for ax in axes:
+            assert all(self.labels(ax)) and ax.get_legend() is not None
+
+    def test_bounds_are_drawn_in_the_order_of_log_p(self):
+        ax = vt.plots.bounds([3.0, 1.0], [4.0, 2.0])
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), [2.0, 4.0])
+        np.testing.assert_array_equal(ax.lines[1].get_ydata(), [1.0, 3.0])
+
+    def test_a_mosaic_keeps_rows_and_columns(self):
+        x = np.zeros((3, 2, 2))
+        x[1] = 1.0  # second of the first row, of two columns
+        mosaic = np.asarray(vt.plots.images(x, columns=2).images[0].get_array())
+        assert mosaic.shape == (8, 8)
+        assert mosaic[1:3, 5:7].min() == 1 and mosaic.sum() == 4
+
+    def test_it_draws_on_the_axes_that_it_is_given(self):
+        _, ax = plt.subplots()
+        assert vt.plots.curves([0, 1], {"a": [0, 1]}, "x", "y", ax=ax) is ax
+
+
+class TestHeadline:
+    def test_it_hands_the_figures_on(self, monkeypatch):
+        shown = []
+        monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append((data, raw)))
+        vt.headline(ELBO=np.float32(-1.5), log_p=-1.25, note="exact")
+        ((data, raw),) = shown
+        expected = {"ELBO": -1.5, "log p": -1.25, "note": "exact"}
+        assert raw and data["application/vnd.vae-tf.headline+json"] == expected
+
+
+class TestSeeds:
+    def test_different_integers_are_different_seeds(self):
+        seeds = {tuple(vt.random.as_seed(n).numpy()) for n in (0, 1, -1, 2**31, 2**32, 2**40)}
+        assert len(seeds) == 6
+
+    def test_a_generator_moves_on(self):
+        generator = keras.random.SeedGenerator(3)
+        a, b = vt.random.as_seed(generator), vt.random.as_seed(generator)
+        assert np.any(a != b)
+
+    def test_none_is_fresh(self):
+        assert np.any(vt.random.as_seed(None) != vt.random.as_seed(None))
+
+    def test_split(self):
+        assert len({tuple(seed) for seed in np.asarray(vt.random.split(0, 5))}) == 5
+
+
+class TestBackend:
+    def test_about(self):
+        assert vt.about().startswith(f"vae_tf {vt.__version__} | Python 3.")
+
+    @pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
+    def test_another_backend_is_refused_with_the_fix(self, backend):
+        run = subprocess.run(
+            [sys.executable, "-c", "import vae_tf"],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode != 0
+        assert f"Expected the Keras backend `tensorflow`. Received: `{backend}`" in run.stderr
+        assert "Set the environment variable KERAS_BACKEND" in run.stderr
+
+    def test_a_gpu_is_shared(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["free", "in use"])
+
+        def set_memory_growth(gpu, grows):
+            asked.append((gpu, grows))
+            if gpu == "in use":
+                raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+        monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
+        _backend._share_gpus()
+        assert asked == [("free", True), ("in use", True)]
+
+    def test_public_names(self):
+        assert set(vt.__all__) <= set(dir(vt))
+        for module in (vt.elbo, vt.evidence, vt.layers, vt.networks, vt.plots, vt.random):
+            assert all(hasattr(module, name) for name in module.__all__)
+
+    def test_every_public_function_says_what_it_takes_and_gives(self):
+        for module in (vt.checks, vt.elbo, vt.evidence, vt.gap, vt.layers, vt.networks, vt.plots):
+            for name in module.__all__:
+                assert getattr(module, name).__doc__, f"{module.__name__}.{name}"
+
+
+class TestResults:
+    def test_what_a_script_saves_a_notebook_loads(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(vt.results, "_CHECKOUT", tmp_path)
+        monkeypatch.setattr(vt.results, "_FOLDERS", (tmp_path,))
+        figures = {"elbo": [-1.5, -2.0], "label": "beta 1"}
+        vt.results.save("00_test", figures, script="scripts/test.py", seeds=range(2), seconds=1.23)
+        loaded = vt.results.load("00_test")
+        assert loaded["figures"] == figures
+        assert loaded["made"]["seeds"] == [0, 1]
+        assert loaded["made"]["versions"] == vt.about()
+
+    def test_an_unknown_name_lists_the_known_ones(self):
+        with pytest.raises(FileNotFoundError, match=r"Expected `name` to be one of .*Received"):
+            vt.results.load("none")
+
+    @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+    def test_each_result_names_a_script_that_is_there(self, path):
+        made = json.loads(path.read_text(encoding="utf-8"))["made"]
+        assert (ROOT / made["script"]).is_file()
+        assert made["seeds"] and made["seconds"] > 0

@@ -1,0 +1,316 @@
+"""Bounds and truths against closed forms; Monte Carlo within four standard errors."""
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+import tensorflow_probability as tfp
+from conftest import B, S, make_vae, random_linear
+
+import vae_tf as vt
+from vae_tf._core import chunks
+from vae_tf.evidence import pairwise, quadrature
+
+tfd = tfp.distributions
+
+
+class TestElbo:
+    def test_three_forms_agree(self, trained, binary_digits):
+        """The same samples: they differ by Monte Carlo noise only, and by none where q is exact."""
+        one_pass = vt.elbo.forward(trained, binary_digits[1][:B], 4000, seed=0)
+        a = vt.elbo.reconstruction_kl(one_pass).elbo
+        b, c = vt.elbo.energy_entropy(one_pass), vt.elbo.mean_log_weight(one_pass)
+        p_z, q_z, z = one_pass.p_z, one_pass.q_z, one_pass.z
+        for other, noise in ((b, p_z.log_prob(z)), (c, p_z.log_prob(z) - q_z.log_prob(z))):
+            error = np.std(noise, axis=0) / np.sqrt(len(z))
+            assert (np.abs(a - other) < 4 * error + 1e-4).all()
+
+    def test_monte_carlo_kl(self):
+        """A posterior without a closed form: a Student-t against the prior."""
+        q_z = vt.layers.DistributionLayer("StudentT", 2, df=30.0)(tf.zeros([B, 4]) + 0.2)
+        p_z = vt.priors.StandardNormal(2)()
+        z = q_z.sample(20_000, seed=[0, 1])
+        ratio = q_z.log_prob(z) - p_z.log_prob(z)
+        # One latent at a time, by quadrature.
+        u = np.linspace(-40, 40, 400_001)
+        q = scipy.stats.t(30.0, 0.2, np.logaddexp(0, 0.2))
+        exact = 2 * np.trapezoid(q.pdf(u) * (q.logpdf(u) - scipy.stats.norm.logpdf(u)), u)
+        error = np.std(ratio, axis=0) / np.sqrt(len(z))
+        assert (np.abs(vt.elbo.kl(q_z, p_z, z) - exact) < 4 * error).all()
+        with pytest.raises(NotImplementedError):
+            vt.elbo.kl(q_z, p_z)
+
+    def test_every_log_weight_is_log_p_where_q_is_the_posterior(self, rng):
+        model, x = random_linear(rng, 6, 1)  # with one latent `encode` is the posterior
+        log_w = vt.elbo.log_weights(vt.elbo.forward(model, x, S, seed=0))
+        np.testing.assert_allclose(log_w, np.tile(model.log_evidence(x), (S, 1)), atol=1e-9)
+
+
+class TestIwae:
+    def test_exact_for_any_number_of_samples_where_q_is_the_posterior(self, rng):
+        model, x = random_linear(rng, 6, 1)
+        for k in (1, 2, 7):
+            bound = vt.evidence.iwae(model, x, k, seed=0)
+            np.testing.assert_allclose(bound, model.log_evidence(x), atol=1e-9)
+
+    def test_the_divisor_is_what_was_drawn(self, rng, monkeypatch):
+        """Chunks that do not divide K: the estimate is the one of all weights at once."""
+        model, x = random_linear(rng, 6, 2)
+        seen, original = [], vt.elbo.log_weights
+        monkeypatch.setattr(
+            vt.elbo, "log_weights", lambda f: seen.append(original(f)) or seen[-1], raising=True
+        )
+        monkeypatch.setattr(chunks, "BUDGET", 3 * x.size)
+        bound = vt.evidence.iwae(model, x, 7, seed=0)
+        log_w = np.concatenate(seen)
+        assert [len(part) for part in seen] == [3, 3, 1] and log_w.shape == (7, 10)
+        expected = scipy.special.logsumexp(log_w, axis=0) - np.log(7)
+        np.testing.assert_allclose(bound, expected, rtol=1e-12)
+        w = np.exp(log_w - log_w.max(0))
+        error = w.std(0, ddof=1) / w.mean(0) / np.sqrt(7)
+        np.testing.assert_allclose(bound.standard_error, error, rtol=1e-9)
+        np.testing.assert_allclose(bound.effective_sample_size, w.sum(0) ** 2 / (w**2).sum(0))
+
+    def test_examples_in_chunks(self, rng, monkeypatch):
+        model, x = random_linear(rng, 6, 1)
+        monkeypatch.setattr(chunks, "BUDGET", 2 * x[0].size)
+        bound = vt.evidence.iwae(model, x, 3, seed=0)
+        np.testing.assert_allclose(bound, model.log_evidence(x), atol=1e-9)
+
+    def test_mean_weight_is_unbiased_and_the_bound_grows_with_k(self, rng):
+        model, x = random_linear(rng, 4, 2, noise=1.0)
+        runs = {k: [vt.evidence.iwae(model, x, k, seed=i) for i in range(400)] for k in (1, 2, 10)}
+        truth = model.log_evidence(x)
+        estimates = {k: np.array([run.estimate for run in runs[k]]) for k in runs}
+        for k, values in estimates.items():
+            weights = np.exp(values - truth)  # expectation one, for every k
+            error = weights.std(0, ddof=1) / 20
+            assert (np.abs(weights.mean(0) - 1) < 4 * error).all(), k
+        means = {k: values.mean() for k, values in estimates.items()}
+        errors = {k: values.mean(1).std(ddof=1) / 20 for k, values in estimates.items()}
+        for small, large in ((1, 2), (2, 10)):
+            assert means[small] < means[large] + 4 * np.hypot(errors[small], errors[large])
+        assert means[10] - means[1] > 4 * np.hypot(errors[1], errors[10])
+        assert means[10] <= truth.mean() + 4 * errors[10]
+
+    def test_one_sample_knows_no_error(self, rng):
+        model, x = random_linear(rng, 6, 2)
+        assert np.isinf(vt.evidence.iwae(model, x, 1, seed=0).standard_error).all()
+
+
+class TestGrid:
+    @pytest.mark.parametrize("latents", [1, 2])
+    def test_honest_on_100_random_linear_models(self, latents):
+        rng = np.random.default_rng(latents)
+        for _ in range(100):
+            data_size = int(rng.integers(3, 40))
+            noise = 10 ** rng.uniform(-1.5, 0.5)  # posteriors far narrower than the first grid
+            model, x = random_linear(rng, data_size, latents, noise=noise)
+            truth, grid = model.log_evidence(x[:3]), vt.evidence.grid(model, x[:3])
+            assert (np.abs(grid.estimate - truth) <= grid.error).all()
+            assert (grid.error <= 1e-3).all()
+
+    def test_a_very_narrow_ridge_across_the_grid(self):
+        """One direction known to a thousandth, the other not at all."""
+        weights = np.outer(np.full(20, 8.0), [1.0, -0.7]) + 0.01
+        model = vt.linear.LinearGaussian(weights, np.zeros(20), 0.05)
+        x = np.outer([1.0, -0.4], np.full(20, 8.0))
+        grid = vt.evidence.grid(model, x)
+        assert (np.abs(grid.estimate - model.log_evidence(x)) <= grid.error).all()
+        assert (grid.error <= 1e-3).all()
+
+    @pytest.mark.parametrize("latents", [1, 2])
+    def test_a_peak_halfway_between_the_first_nodes(self, latents):
+        """By symmetry all sublattices see the same there, so their spread is zero and wrong."""
+        model = vt.linear.LinearGaussian(np.eye(3)[:, :latents], np.zeros(3), 0.01)
+        x = np.zeros((1, 3))
+        x[0, :latents] = 0.1 * (1 + 0.01**2)  # the posterior's mean is 0.1, the first spacing 0.2
+        grid = vt.evidence.grid(model, x)
+        assert (np.abs(grid.estimate - model.log_evidence(x)) <= grid.error).all()
+
+    def test_far_outside_the_prior(self, rng):
+        model, _ = random_linear(rng, 5, 2, noise=0.5)
+        x = model.mean + 15 * model.weights.sum(1)[None]  # z is near (15, 15)
+        grid = vt.evidence.grid(model, x)
+        assert (np.abs(grid.estimate - model.log_evidence(x)) <= grid.error).all()
+
+    @pytest.mark.parametrize("latents", [1, 2])
+    @pytest.mark.parametrize("fold", [0.0, 0.5, 0.8, 1.1])
+    def test_a_posterior_of_two_far_hills(self, latents, fold):
+        """x_1 = |z_1 - fold| + noise: the lower hill holds between a half and a thousandth."""
+
+        class Folded:
+            prior = vt.priors.StandardNormal(latents, dtype="float64")()
+
+            def decode(self, z):
+                z = tf.concat([tf.abs(z[..., :1] - fold), z[..., 1:]], axis=-1)
+                return vt.distributions.Independent(tfd.Normal(z, 0.05), 1)
+
+        x = np.full((1, latents), 3.0)
+        u = np.linspace(-12, 12, 2_400_001)
+        log_likelihood = scipy.stats.norm(np.abs(u - fold), 0.05).logpdf(3.0)
+        log_joint = log_likelihood + scipy.stats.norm.logpdf(u)
+        truth = np.log(np.trapezoid(np.exp(log_joint), u))
+        truth += (latents - 1) * scipy.stats.norm(0, np.hypot(1, 0.05)).logpdf(3.0)
+        grid = vt.evidence.grid(Folded(), x)
+        assert abs(grid.estimate[0] - truth) <= grid.error[0] + 1e-6
+        assert grid.error[0] <= 1e-3
+
+    @pytest.mark.parametrize("scale", [0.05, 0.1, 0.3])
+    @pytest.mark.parametrize(
+        "decoder",
+        [
+            lambda z: tf.sin(2 * z),
+            lambda z: tf.sin(3 * z),
+            lambda z: tf.concat([tf.cos(2 * z), tf.sin(2 * z)], axis=-1),
+            lambda z: tf.nn.relu(z) - 2 * tf.nn.relu(-z - 1),
+        ],
+    )
+    def test_many_hills_and_kinks(self, decoder, scale):
+        """One latent, a posterior of up to a dozen hills: by a sum over 600,001 nodes."""
+
+        class Wave:
+            prior = vt.priors.StandardNormal(1, dtype="float64")()
+
+            def decode(self, z):
+                return vt.distributions.Independent(tfd.Normal(decoder(z), np.float64(scale)), 1)
+
+        u = np.linspace(-12, 12, 600_001)[:, None]
+        loc = decoder(tf.constant(u)).numpy()
+        x = loc[100_000:500_000:20_000]  # z between -8 and 8
+        prior = scipy.stats.norm.logpdf(u[:, 0])
+        log_joint = [prior + scipy.stats.norm(loc, scale).logpdf(v).sum(-1) for v in x]
+        truth = scipy.special.logsumexp(log_joint, axis=1) + np.log(u[1, 0] - u[0, 0])
+        grid = vt.evidence.grid(Wave(), x)
+        assert (np.abs(grid.estimate - truth) <= grid.error + 1e-6).all()
+
+    @pytest.mark.parametrize("waves, scale, resolved", [(3, 0.3, True), (5, 0.05, False)])
+    def test_many_hills_in_the_plane(self, waves, scale, resolved):
+        """x = (sin(waves z_1), z_2) + noise: a row of hills, which the grid resolves or refuses."""
+
+        class Waves:
+            prior = vt.priors.StandardNormal(2, dtype="float64")()
+
+            def decode(self, z):
+                loc = tf.concat([tf.sin(waves * z[..., :1]), z[..., 1:]], axis=-1)
+                return vt.distributions.Independent(tfd.Normal(loc, np.float64(scale)), 1)
+
+        u = np.linspace(-12, 12, 600_001)
+        x = np.stack([np.linspace(-0.95, 0.95, 20), np.full(20, 0.4)], axis=1)
+        prior = scipy.stats.norm.logpdf(u)
+        rows = [prior + scipy.stats.norm(np.sin(waves * u), scale).logpdf(v) for v in x[:, 0]]
+        truth = scipy.special.logsumexp(rows, axis=1) + np.log(u[1] - u[0])
+        truth += scipy.stats.norm(0, np.hypot(1, scale)).logpdf(0.4)
+        grid = vt.evidence.grid(Waves(), x)
+        assert (np.abs(grid.estimate - truth) <= grid.error + 1e-6).all()
+        assert (grid.error <= 1e-3).all() == resolved
+
+    def test_examples_in_parts_are_the_same_examples(self, trained, binary_digits, monkeypatch):
+        x = binary_digits[1][:7]
+        whole = vt.evidence.grid(trained, x)
+        monkeypatch.setattr(quadrature, "_EXAMPLES", 3)
+        np.testing.assert_allclose(vt.evidence.grid(trained, x), whole, atol=1e-5)
+
+    def test_above_elbo_and_bound_on_real_digits(self, trained, binary_digits):
+        x = binary_digits[1][:50]
+        grid = vt.evidence.grid(trained, x)
+        one_pass = vt.elbo.forward(trained, x, 2000, seed=0)
+        log_w = vt.elbo.log_weights(one_pass).numpy().astype("float64")
+        # E[w] = p(x) and E[log w] = ELBO <= log p(x), each within four standard errors.
+        ratio = np.exp(log_w - grid.estimate)
+        assert (np.abs(ratio.mean(0) - 1) < 4 * ratio.std(0) / np.sqrt(2000) + 1e-3).all()
+        assert (log_w.mean(0) <= grid.estimate + 4 * log_w.std(0) / np.sqrt(2000)).all()
+
+    def test_three_latents_are_refused(self):
+        with pytest.raises(ValueError, match=r"Expected a model with 1 or 2 latents. Received: 3"):
+            vt.evidence.grid(make_vae(3), np.zeros((2, 8, 8), "float32"))
+
+
+class TestPairwise:
+    @pytest.mark.parametrize(
+        "layer, x",
+        [
+            (vt.layers.Bernoulli(6), 1.0),
+            (vt.layers.Poisson(6), 3.0),
+            (vt.layers.Normal(6), 0.3),
+            (vt.layers.Normal(6, scale=0.2), 0.3),
+            (vt.layers.ContinuousBernoulli(6), 0.3),
+            (vt.layers.NegativeBinomial(6), 3.0),
+            (vt.layers.NegativeBinomial(6, dispersion=0.02), 30.0),
+            (vt.layers.NegativeBinomial(6, dispersion="predicted"), 3.0),
+            (vt.layers.ZeroInflatedNegativeBinomial(6), 3.0),
+        ],
+    )
+    def test_the_matrix_product_is_the_log_prob(self, layer, x):
+        rng = np.random.default_rng(0)
+        p_x = layer(rng.normal(size=(S, layer.input_size)).astype("float32"))
+        x = np.full((B, 6), x, "float32") * (rng.random((B, 6)) < 0.8)
+        expected = p_x.log_prob(tf.constant(x)[:, None]).numpy().T
+        np.testing.assert_allclose(pairwise.log_prob(p_x, x), expected, rtol=1e-5, atol=1e-5)
+
+
+class TestGap:
+    def test_exact_where_the_model_has_a_closed_form(self, rng):
+        model, x = random_linear(rng, 6, 2)
+        gap = vt.gap.total(model, x)
+        exact = tfd.kl_divergence(model.encode(x), model.posterior(x))
+        np.testing.assert_allclose(gap, exact, atol=1e-9)
+        assert (gap.error == 0).all()
+
+    def test_by_grid_and_samples_it_is_the_same(self, rng):
+        """The linear model as a VAE: no closed form is asked for, and the answer is known."""
+        model, x = random_linear(rng, 6, 2)
+        gap = vt.gap.total(model.to_vae(), x, num_samples=4000, seed=0)
+        exact = tfd.kl_divergence(model.encode(x), model.posterior(x))
+        assert (np.abs(gap.total - exact) < 4 * gap.error).all()
+
+    def test_without_a_closed_form_of_the_kl_its_noise_is_counted_too(self):
+        """A Student-t posterior; the spread of 300 estimates is what one of them states."""
+
+        class Heavy:
+            prior = vt.priors.StandardNormal(1)()
+
+            def encode(self, x):
+                q_z = vt.layers.DistributionLayer("StudentT", 1, df=8.0)
+                return q_z(tf.zeros([len(x), 2]))
+
+            def decode(self, z):
+                return vt.layers.Normal(1, scale=20.0)(z)  # nearly all of the noise is the KL's
+
+        x = np.zeros((1, 1), "float32")
+        gaps = [vt.gap.total(Heavy(), x, 200, seed=seed) for seed in range(300)]
+        spread = np.std([gap.elbo for gap in gaps], ddof=1)
+        stated = np.mean([gap.error for gap in gaps])
+        # A standard deviation of 300 draws has a relative error of 1 / sqrt(600).
+        assert abs(stated / spread - 1) < 4 / np.sqrt(600)
+
+    def test_one_sample_is_too_few(self, trained, binary_digits):
+        with pytest.raises(ValueError, match="at least 2"):
+            vt.gap.total(trained, binary_digits[1][:2], num_samples=1)
+
+
+class TestBadCounts:
+    @pytest.mark.parametrize("count", [0, -1, 2.0, True, None, "3"])
+    def test_samples(self, trained, binary_digits, count):
+        x = binary_digits[1][:2]
+        for attempt in (
+            lambda: trained.elbo(x, count),
+            lambda: vt.evidence.iwae(trained, x, count),
+            lambda: vt.gap.total(trained, x, count),
+            lambda: trained.sample(count),
+            lambda: vt.objectives.ELBO(num_samples=count),
+        ):
+            with pytest.raises(ValueError, match=r"Expected `\w+` to be a positive integer"):
+                attempt()
+
+    @pytest.mark.parametrize("seed", [1.5, "0", True, [1, 2]])
+    def test_seeds(self, trained, binary_digits, seed):
+        x = binary_digits[1][:2]
+        for attempt in (
+            lambda: trained.elbo(x, seed=seed),
+            lambda: vt.evidence.iwae(trained, x, 2, seed=seed),
+            lambda: trained.sample(2, seed=seed),
+        ):
+            with pytest.raises(TypeError, match="Expected `seed` to be an integer"):
+                attempt()

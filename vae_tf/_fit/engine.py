@@ -1,0 +1,318 @@
+"""Many steps in one program: how `fit` and `evaluate` run through arrays. A reader can skip it.
+
+A small VAE's step takes a few milliseconds, and Keras' own way from one step to the next (a data
+pipeline, a call, callbacks) as long again. Here the array lies on the device, and one program
+shuffles, gathers whole batches, draws binary pixels where that is wanted, and takes many steps of
+the model's own `train_step` or `test_step`. What a step computes stays the same, and the loop over
+epochs, its callbacks, progress bar and validation are Keras'; the order of an array is drawn from
+the model's own seed.
+
+How it fits into Keras: `fit` calls `model.train_function(iterator)` once for a number of steps.
+That function is a `Program` here, and the iterator delivers tickets: pairs of (which array, which
+turn). Whatever is no ticket goes to Keras' own function.
+"""
+
+import itertools
+import math
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vae_tf._core import require
+from vae_tf._core.random import as_seed
+from vae_tf.data import Batches
+
+__all__ = ["Arrays", "Program", "epochs_of", "shuffled", "take_turns"]
+
+_LARGEST = 2**31  # bytes: a larger array stays with Keras' own data pipeline
+_LONG = 2000  # steps: a training of at least so many is worth a second or two of compilation
+_FEWEST, _TURNS = 100, 10  # steps of a turn at least; turns of an epoch at most, for the callbacks
+_TICKET = tf.TensorSpec([2], tf.int64)
+_TRAIN_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+_TEST_HOOKS = ("on_test_batch_begin", "on_test_batch_end")
+# Keras' callbacks that do without single batches: always, or while this argument is "epoch"
+_BY_EPOCH = {
+    keras.callbacks.ProgbarLogger: None,
+    keras.callbacks.ModelCheckpoint: "save_freq",
+    keras.callbacks.BackupAndRestore: "save_freq",
+    keras.callbacks.TensorBoard: "update_freq",
+}
+
+_new_number = itertools.count()
+_arrays = {}  # number: the `Resident` of a fit or an evaluate that is under way
+
+
+class Resident:
+    """An array on the device, and the order in which an epoch takes its rows."""
+
+    def __init__(self, x, batch_size, epoch, num_epochs=0, binarize=False):
+        self.x = _tensor(x)
+        self.batch_size = batch_size
+        self.binarize = binarize
+        self._epoch = epoch  # gives the order of the rows, [N], and a seed for drawing pixels
+        self.num_steps = math.ceil(len(x) / batch_size)
+        self.steps_of_a_turn = 1
+        self.is_long = self.num_steps * num_epochs >= _LONG
+
+    def start_epoch(self):
+        rows, seed = self._epoch()
+        self.rows, self.seed = (tf.constant(part, tf.int32) for part in (rows, seed))
+
+    def parts(self, start, stop):
+        """The steps from `start` to `stop` as (start, stop, batch size): the last batch may be
+        short, and a program has one batch size.
+        """
+        whole, left = divmod(len(self.x), self.batch_size)
+        if start < min(stop, whole):
+            yield start, min(stop, whole), self.batch_size
+        if left and start <= whole < stop:
+            yield whole, whole + 1, left
+
+
+def _tensor(x):
+    """On the device; floats as Keras would feed them."""
+    x = tf.convert_to_tensor(x)
+    return tf.cast(x, keras.config.floatx()) if x.dtype.is_floating else x
+
+
+class Program:
+    """Keras' `train_function` or `test_function`, which runs many steps when it gets a ticket.
+
+    Args:
+        model: a `vt.VAE`.
+        step: its `train_step` or `test_step`.
+        keras_function: what Keras made for everything that is no ticket.
+    """
+
+    def __init__(self, model, step, keras_function):
+        self._model, self._step, self._keras_function = model, step, keras_function
+        self._programs = {}  # by the size of a batch and the like
+        self._may_use_xla = True
+
+    def __call__(self, iterator):
+        if getattr(iterator, "element_spec", None) != _TICKET:
+            return self._keras_function(iterator)
+        number, turn = next(iterator).numpy().tolist()
+        resident = _arrays[number]
+        count = resident.steps_of_a_turn
+        if turn == 0:
+            resident.start_epoch()
+        for part in resident.parts(turn * count, min((turn + 1) * count, resident.num_steps)):
+            logs = self._run(resident, *part)
+        return logs
+
+    def _run(self, resident, start, stop, size):
+        steps = (tf.constant(start), tf.constant(stop))
+        arguments = (resident.x, resident.rows, resident.seed, *steps)
+        try:
+            return self._program(resident, size)(*arguments)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            reason = str(error).splitlines()[0]
+            if not self._may_use_xla or "compile" not in reason:
+                raise
+        # A program that cannot be compiled has not run either: nothing has changed.
+        warnings.warn(f"XLA cannot compile this model, so it runs without: {reason}", stacklevel=2)
+        self._may_use_xla, self._programs = False, {}
+        return self._program(resident, size)(*arguments)
+
+    def _program(self, resident, size):
+        """The program for batches of this size, traced once."""
+        if self._model.run_eagerly or tf.config.functions_run_eagerly():
+            return self._steps(resident, size)
+        objective = self._model.objective
+        numbers = [getattr(objective, name) for name in objective.scheduled]  # a trace holds them
+        key = (resident.batch_size, size, resident.x.dtype, resident.binarize, *numbers)
+        # A short last batch is one step an epoch: not worth another compilation.
+        xla = (
+            self._may_use_xla
+            and size == resident.batch_size
+            and (
+                self._model.jit_compile
+                or self._model.jit_choice == "auto"
+                and (resident.is_long or (*key, True) in self._programs)
+            )
+        )
+        if (*key, xla) not in self._programs:
+            if not self._model.optimizer.built:  # a loop cannot make variables
+                self._model.optimizer.build(self._model.trainable_variables)
+            scalar, vector = (tf.TensorSpec(shape, tf.int32) for shape in ([], [None]))
+            data = tf.TensorSpec([None, *resident.x.shape[1:]], resident.x.dtype)
+            steps = tf.function(self._steps(resident, size), autograph=False, jit_compile=xla)
+            program = steps.get_concrete_function(data, vector, vector, scalar, scalar)
+            self._programs[(*key, xla)] = program
+        return self._programs[(*key, xla)]
+
+    def _steps(self, resident, size):
+        """The steps from `start` to `stop`, on batches of one size."""
+        batch_size, binarize = resident.batch_size, resident.binarize
+
+        def steps(x, rows, seed, start, stop):
+            def one_step(i):
+                batch = tf.gather(x, tf.slice(rows, [i * batch_size], [size]))
+                self._step(Batches.draw(batch, seed, i) if binarize else batch)
+                return (i + 1,)
+
+            # One at a time: the next step must see the weights that this one leaves.
+            tf.while_loop(lambda i: i < stop, one_step, (start,), parallel_iterations=1)
+            return self._model.get_metrics_result()
+
+        return steps
+
+
+class Arrays:
+    """What `fit` and `evaluate` hand to Keras: tickets in place of arrays, for as long as they run.
+
+    ```python
+    with Arrays(model) as arrays:
+        x, arguments = arrays.for_fit(x, arguments)
+        keras.Model.fit(model, x, **arguments)
+    ```
+    """
+
+    def __init__(self, model):
+        self._model, self._numbers = model, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for number in self._numbers:
+            del _arrays[number]
+
+    def for_fit(self, x, arguments):
+        """x and the keyword arguments of `fit`, with tickets for every array that suits."""
+        arguments, callbacks = dict(arguments), arguments.get("callbacks")
+        size, epochs = _size_of_batch(arguments.get("batch_size")), arguments.get("epochs", 1)
+        if arguments.get("validation_split") and isinstance(x, (np.ndarray, tf.Tensor)):
+            cut = math.floor(len(x) * (1 - arguments["validation_split"]))
+            if arguments.get("validation_data") is not None or not 0 < cut < len(x):
+                return x, arguments  # it is for Keras to say what is wrong
+            del arguments["validation_split"]
+            x, arguments["validation_data"] = x[:cut], x[cut:]
+        validation = arguments.get("validation_data")
+        if self._suits(validation, "test_step", arguments, ("validation_steps",)):
+            own_size = arguments.pop("validation_batch_size", None) or size
+            resident = Resident(validation, own_size, _in_order(validation))
+            arguments["validation_data"] = self._tickets(resident, callbacks, _TEST_HOOKS)
+        shuffle = arguments.get("shuffle", True)
+        rows = x.x if type(x) is Batches and not shuffle else x  # it shuffles itself
+        wanted = shuffle in (True, False)
+        if not wanted or not self._suits(rows, "train_step", arguments, ("steps_per_epoch",)):
+            return x, arguments
+        if type(x) is Batches:
+            resident = Resident(rows, x.batch_size, epochs_of(x), epochs, x.binarize)
+        else:
+            epoch = shuffled(x, self._model.seed_generator) if shuffle else _in_order(x)
+            resident = Resident(x, size, epoch, epochs)
+        tickets = self._tickets(resident, callbacks, _TRAIN_HOOKS)
+        return tickets, {**arguments, "batch_size": None, "shuffle": False}
+
+    def for_evaluate(self, x, arguments):
+        """x and the keyword arguments of `evaluate`."""
+        if not self._suits(x, "test_step", arguments, ("steps",)):
+            return x, arguments
+        resident = Resident(x, _size_of_batch(arguments.get("batch_size")), _in_order(x))
+        tickets = self._tickets(resident, arguments.get("callbacks"), _TEST_HOOKS)
+        return tickets, {**arguments, "batch_size": None}
+
+    def _suits(self, x, step, arguments, names):
+        """Whether nothing is asked for that only Keras' own data pipeline can do."""
+        names = (*names, "sample_weight", "class_weight")
+        return (
+            isinstance(x, (np.ndarray, tf.Tensor))
+            and 0 < _size(x) <= _LARGEST
+            and all(arguments.get(name) is None for name in names)
+            and keras.config.max_steps_per_epoch() is None
+            and getattr(type(self._model), step) is getattr(keras.Model, step)
+            and getattr(self._model, "_distribute_strategy", None) is None
+            and not tf.distribute.has_strategy()
+        )
+
+    def _tickets(self, resident, callbacks, hooks):
+        """A `tf.data.Dataset` with one ticket for each step; a turn takes one of them."""
+        resident.steps_of_a_turn = self._steps_of_a_turn(resident.num_steps, callbacks, hooks)
+        number = next(_new_number)
+        _arrays[number] = resident
+        self._numbers.append(number)
+        turns = np.arange(resident.num_steps)
+        tickets = np.stack([np.full_like(turns, number), turns], axis=1)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # it would take ten times as long as the tickets
+        tickets = tf.data.Dataset.from_tensor_slices(tickets).with_options(options)
+        tickets.steps_of_a_turn = resident.steps_of_a_turn
+        return tickets
+
+    def _steps_of_a_turn(self, num_steps, callbacks, hooks):
+        """What `compile` was told, or as many as suit the callbacks."""
+        if self._model.steps_per_execution != 1 or _looks_at_batches(callbacks, hooks):
+            return self._model.steps_per_execution
+        return math.ceil(num_steps / min(_TURNS, math.ceil(num_steps / _FEWEST)))
+
+
+def take_turns(epoch_iterator):
+    """Lets Keras' loop over tickets call once a turn; loops over anything else stay as they are.
+
+    The model's own `steps_per_execution` is left alone: other functions of Keras are made of it.
+    """
+    data = getattr(getattr(epoch_iterator, "data_adapter", None), "_dataset", None)
+    if hasattr(data, "steps_of_a_turn"):
+        epoch_iterator.steps_per_execution = data.steps_of_a_turn
+
+
+def _size_of_batch(batch_size):
+    return 32 if batch_size is None else require.count(batch_size, "batch_size")
+
+
+def _size(x):
+    return math.prod(x.shape) * tf.as_dtype(x.dtype).size
+
+
+def _in_order(x):
+    """An epoch as `Resident` asks for it: the order of the rows, and a seed (unused)."""
+    return lambda: (np.arange(len(x)), (0, 0))
+
+
+def shuffled(x, seed_generator):
+    """Likewise: a new order for each epoch."""
+
+    def epoch():
+        seed = as_seed(seed_generator).numpy().astype(np.uint32)
+        return np.random.default_rng(seed).permutation(len(x)), (0, 0)
+
+    return epoch
+
+
+def epochs_of(batches):
+    """Likewise: the order of `Batches`, and the seed of their pixels."""
+
+    def epoch():
+        batches.on_epoch_end()  # Keras' way would have called it too, before the first epoch
+        return batches.order, batches.draw_seed
+
+    return epoch
+
+
+def _looks_at_batches(callbacks, hooks):
+    """Whether a callback wants to be called at every step."""
+    callbacks = getattr(callbacks, "callbacks", callbacks) or []  # a CallbackList has a list
+    callbacks = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return any(
+        _has_own(callback, hooks, keras.callbacks.Callback)
+        and not any(
+            isinstance(callback, kind)
+            and (argument is None or getattr(callback, argument) == "epoch")
+            and not _has_own(callback, hooks, kind)
+            for kind, argument in _BY_EPOCH.items()
+        )
+        for callback in callbacks
+    )
+
+
+def _has_own(callback, hooks, kind):
+    """Whether a callback defines a hook anew, by its class or (LambdaCallback) by itself."""
+    return any(
+        getattr(type(callback), hook) is not getattr(kind, hook) or hook in vars(callback)
+        for hook in hooks
+    )
