@@ -25,6 +25,7 @@ from vae_tf import (
     priors,
 )
 from vae_tf._core import random
+from vae_tf._core.models import LatentModel
 from vae_tf._fit.sweep import sweep
 from vae_tf.course import checks, headline, plots, results
 from vae_tf.layers import distributions, support
@@ -32,6 +33,7 @@ from vae_tf.model import VAE
 from vae_tf.objectives import schedules
 
 __all__ = [
+    "LatentModel",
     "VAE",
     "about",
     "checks",

@@ -58,13 +58,13 @@ def share(value, name):
     return float(value)
 
 
-def examples(x):
+def examples(x, name="x"):
     """Data as a NumPy array [B, *event]."""
     array = np.asarray(x)
     if array.ndim == 0:
         raise ValueError(
-            "Expected `x` to be an array of examples, shape [B, *event]; of a tf.data.Dataset "
-            f"take its batches one by one. Received: {x!r}"
+            f"Expected `{name}` to be an array of examples, shape [B, *event]; of a "
+            f"tf.data.Dataset take its batches one by one. Received: {x!r}"
         )
     return array
 
