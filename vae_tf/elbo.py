@@ -8,14 +8,16 @@ number; they differ in how much of it is done in closed form (Kingma and Welling
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf._core import chunks, require
-from vae_tf._core.random import as_seed, split
+from vae_tf._core.models import LatentModel, as_condition, given
+from vae_tf._core.moments import Moments
+from vae_tf._core.random import as_seed
 from vae_tf.layers import support
 
 tfd = tfp.distributions
@@ -36,6 +38,7 @@ __all__ = [
     "log_likelihood",
     "log_weights",
     "mean_log_weight",
+    "moments",
     "reconstruction",
     "reconstruction_kl",
 ]
@@ -98,13 +101,25 @@ def gated(z):
     return (tf.identity(z), tf.zeros_like(z[..., 0])), gradient
 
 
-def forward(model, x, num_samples=1, *, seed=None, gate=False, **kwargs):
-    """One pass of any model that has `prior`, `encode` and `decode`.
+def forward(
+    model: LatentModel,
+    x: Any,
+    num_samples: int = 1,
+    *,
+    condition: Any = None,
+    seed: Any = None,
+    gate: bool = False,
+    **kwargs: Any,
+) -> Forward:
+    """One pass: encode, sample, decode, of any model that has `prior`, `encode` and `decode`.
+
+        z_s ~ q(z|x),  s = 1 ... S
 
     Args:
         model: a `vt.VAE`, a `vt.linear.LinearGaussian`, or a class of your own.
         x: data, shape [B, *event], in the support of the likelihood.
         num_samples: S, samples of z for each example.
+        condition: what a conditional model knows beside x: an array [B, ...] or a tuple of them.
         seed: an integer for the same samples each time.
         gate: whether the pass is to be a `GatedForward`, which `vt.objectives.IWAE` wants for its
             gradient "dreg".
@@ -114,10 +129,20 @@ def forward(model, x, num_samples=1, *, seed=None, gate=False, **kwargs):
         A `Forward`.
 
     Raises:
-        ValueError: if `num_samples` is not a positive integer, or `x` is outside the support.
+        ValueError: if `num_samples` is not a positive integer, `x` is outside the support, or
+            `condition` has not B rows.
         TypeError: if `seed` is not an integer.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> one_pass = vt.elbo.forward(model, np.zeros((5, 3)), num_samples=7, seed=0)
+    >>> one_pass.z.shape, vt.elbo.log_likelihood(one_pass).shape
+    (TensorShape([7, 5, 1]), TensorShape([7, 5]))
     """
     num_samples, seed = require.count(num_samples, "num_samples"), as_seed(seed)
+    x = x if tf.is_tensor(x) else require.examples(x)
+    model = _given(model, condition, x)
     q_z = model.encode(x, **kwargs)
     require.latents(q_z, "encode(x)")
     z = q_z.sample(num_samples, seed=seed)  # [S, B, L]
@@ -125,6 +150,10 @@ def forward(model, x, num_samples=1, *, seed=None, gate=False, **kwargs):
     p_x = model.decode(z, **kwargs)
     parts = support.check(p_x, x), model.prior, q_z, z, p_x
     return Forward(*parts) if gate is None else GatedForward(*parts, gate=gate)
+
+
+def _given(model, condition, x):
+    return model if condition is None else given(model, as_condition(condition, x.shape[0]))
 
 
 def kl(q_z, p_z, z=None):
@@ -188,7 +217,9 @@ def log_likelihood(forward):
     event = range(forward.x.shape.rank - forward.p_x.event_shape.rank, forward.x.shape.rank)
     marked = tf.reduce_any(tf.math.is_nan(forward.x), axis=list(event))  # [B]
     log_prob = forward.p_x.log_prob(forward.x)
-    return tf.where(marked, tf.constant(float("nan"), log_prob.dtype), log_prob)
+    # The root of -1 or of 0: a NaN that is computed, and only where it belongs. A constant one
+    # would be found by `tf.debugging.enable_check_numerics` in good data too.
+    return log_prob + tf.sqrt(-tf.cast(marked, log_prob.dtype))
 
 
 def reconstruction(forward):
@@ -211,41 +242,97 @@ def reconstruction_kl(forward):
     return ElboTerms(expected_log_likelihood - penalty, expected_log_likelihood, penalty)
 
 
-def estimate(model, x, num_samples=1, *, seed=None):
-    """`reconstruction_kl` of data of any length, with any number of samples, in bounded memory.
+def estimate(
+    model: LatentModel,
+    x: Any,
+    num_samples: int = 1,
+    *,
+    condition: Any = None,
+    seed: Any = None,
+    progress: bool = False,
+) -> ElboTerms:
+    """The ELBO of data of any length, with any number of samples, in bounded memory.
+
+        ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z))
 
     Args:
-        model, x, num_samples, seed: as for `forward`.
+        model, x, num_samples, condition, seed: as for `forward`.
+        progress: show a progress bar.
 
     Returns:
         `ElboTerms`, each [B], nats.
+
+    Raises:
+        ValueError, TypeError: as `forward` does.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> vt.elbo.estimate(model, np.zeros((5, 3)), 100, seed=0).elbo.shape
+    TensorShape([5])
     """
     num_samples = require.count(num_samples, "num_samples")
-    if not tf.executing_eagerly():
-        return reconstruction_kl(forward(model, x, num_samples, seed=seed))
-    size = require.examples(x).size
-    if size * num_samples <= chunks.BUDGET:
-        return reconstruction_kl(forward(model, x, num_samples, seed=seed))
-
-    def terms(x, seed, *, size):
-        parts = reconstruction_kl(forward(model, x, size, seed=seed))
-        return tf.cast(tf.stack(parts), tf.float64)  # [3, b]; many parts add up
-
-    terms, means = chunks.Repeated(terms), []
-    parts = np.array_split(np.asarray(x), -(-size // chunks.BUDGET))
-    for part, part_seed in zip(parts, split(seed, len(parts)), strict=True):
-        sizes = chunks.sizes(num_samples, part.size)
-        seeds = split(part_seed, len(sizes))
-        total = sum(n * terms(part, one, size=n) for n, one in zip(sizes, seeds, strict=True))
-        means.append(total / num_samples)
-        refuse_nan(model, part, means[-1])
-    return ElboTerms(*tf.unstack(tf.cast(tf.concat(means, axis=1), model.prior.dtype)))
+    if tf.executing_eagerly():
+        x = require.examples(x)
+        if len(x) * num_samples * chunks.width(model, x) > chunks.BUDGET:
+            terms, _ = moments(
+                model, x, num_samples, condition=condition, seed=seed, progress=progress
+            )
+            return ElboTerms(*(tf.cast(term, model.prior.dtype) for term in terms))
+    return reconstruction_kl(forward(model, x, num_samples, condition=condition, seed=seed))
 
 
-def refuse_nan(model, x, values):
-    """In a graph `support.check` can only mark what it refuses, by NaN: here it says so."""
-    if np.isnan(values).any():
-        forward(model, x, seed=0)
+def moments(
+    model: LatentModel,
+    x: Any,
+    num_samples: int,
+    *,
+    condition: Any = None,
+    seed: Any = None,
+    progress: bool = False,
+) -> tuple[ElboTerms, np.ndarray]:
+    """The mean ELBO over the samples, its two terms, and the standard error of the mean.
+
+    The KL is a closed form where there is one, and then has no error; else the ELBO is that of
+    `mean_log_weight`, whose error is that of the log weights.
+
+    Args:
+        model, x, num_samples, condition, seed, progress: as for `estimate`.
+
+    Returns:
+        `ElboTerms` and the standard error of `elbo`, each [B], NumPy float64, nats; the error is
+        infinite for one sample.
+
+    Raises:
+        ValueError, TypeError: as `forward` does.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> x = np.zeros((5, 3))
+    >>> terms, error = vt.elbo.moments(model, x, 1000, seed=0)
+    >>> bool(np.all(abs(terms.elbo - model.elbo(x, model.encode(x)).elbo) < 4 * error))
+    True
+    """
+    num_samples = require.count(num_samples, "num_samples")
+    x = require.examples(x)
+    sums, loop = Moments(3, len(x)), {"condition": condition, "seed": seed, "progress": progress}
+    for rows, size, values in chunks.over(_moments, model, x, num_samples=num_samples, **loop):
+        sums.add(rows, size, *values)
+    return ElboTerms(*sums.mean), sums.standard_error[0]
+
+
+def _moments(model, x, seed, *, size):
+    """Mean and mean square deviation of elbo, reconstruction and kl over samples, [3, b] each."""
+    one_pass = forward(model, x, size, seed=seed)
+    log_p = log_likelihood(one_pass)  # [S, b]
+    try:
+        kl_of_each = kl(one_pass.q_z, one_pass.p_z) + tf.zeros_like(log_p)
+    except NotImplementedError:
+        kl_of_each = one_pass.q_z.log_prob(one_pass.z) - one_pass.p_z.log_prob(one_pass.z)
+    values = tf.stack([log_p - kl_of_each, log_p, kl_of_each])  # [3, S, b]
+    values = tf.cast(values, tf.float64)  # many parts add up
+    return tf.reduce_mean(values, axis=1), tf.math.reduce_variance(values, axis=1)
 
 
 def energy_entropy(forward):
@@ -255,17 +342,29 @@ def energy_entropy(forward):
     return tf.reduce_mean(energy, axis=0) + forward.q_z.entropy()
 
 
-def log_joint(model, x, z):
+def log_joint(model: LatentModel, x: Any, z: Any, *, condition: Any = None) -> tf.Tensor:
     """log p(x, z) = log p(x|z) + log p(z) (document, section 2, step 6).
 
     Args:
         model: has `prior` and `decode(z)`.
         x: data, shape [B, *event].
         z: latents, shape [S, B, L].
+        condition: of a conditional model: an array [B, ...] or a tuple of them.
 
     Returns:
         Shape [S, B], nats.
+
+    Raises:
+        ValueError: if `x` is outside the support, or `condition` has not B rows.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> vt.elbo.log_joint(model, np.zeros((5, 3)), np.zeros((7, 5, 1))).shape
+    TensorShape([7, 5])
     """
+    x = x if tf.is_tensor(x) else require.examples(x)
+    model = _given(model, condition, x)
     p_x = model.decode(z)
     return p_x.log_prob(support.check(p_x, x)) + model.prior.log_prob(z)
 
@@ -289,14 +388,27 @@ def log_weights(forward, *, score=True):
     return log_likelihood(forward) + (forward.p_z.log_prob(forward.z) - log_q)
 
 
-def bits_per_dimension(nats, event_shape):
+def bits_per_dimension(nats: Any, event_shape: Any) -> np.ndarray:
     """Nats per example as bits per dimension: nats / (log 2 * number of dimensions).
 
     Args:
         nats: any shape.
-        event_shape: of one example, such as (28, 28).
+        event_shape: of one example, such as (28, 28), or 784; () for numbers.
+
+    Returns:
+        The shape of `nats`, bits.
+
+    Raises:
+        ValueError: if `event_shape` holds anything but positive integers.
+
+    Example:
+
+    >>> round(float(vt.elbo.bits_per_dimension(784 * np.log(2), (28, 28))), 6)
+    1.0
     """
-    return np.asarray(nats) / (math.log(2.0) * math.prod(event_shape))
+    event = tuple(event_shape) if np.ndim(event_shape) else (event_shape,)
+    dimensions = math.prod(require.sizes(event)) if event else 1
+    return np.asarray(nats) / (math.log(2.0) * dimensions)
 
 
 def mean_log_weight(forward):

@@ -14,9 +14,10 @@ import tensorflow_probability as tfp
 
 from vae_tf._core import require
 
-__all__ = ["ExactModel", "LatentModel", "as_condition", "given", "rows"]
+__all__ = ["ExactModel", "LatentModel", "as_condition", "given", "is_exact", "rows", "rows_of"]
 
 Distribution = tfp.distributions.Distribution
+_CLOSED_FORMS = "log_evidence", "posterior", "elbo"
 
 
 @runtime_checkable
@@ -24,7 +25,11 @@ class LatentModel(Protocol):
     """A model of data x by latents z: p(x, z) = p(x|z) p(z), and q(z|x).
 
     A conditional model's `encode` and `decode` take `condition=` as well: an array [B, ...], or a
-    tuple of them, whose rows belong to the rows of x.
+    tuple of them, whose rows belong to the rows of x; or one row for all. In `decode` it
+    broadcasts over the leading axes of z: z [..., B, L] with a condition [B, ...] or [1, ...].
+
+    Two things are optional: `width`, the number of values of the widest layer for one example, by
+    which long work is cut so that it fits into memory; and what `ExactModel` has more.
     """
 
     @property
@@ -53,52 +58,102 @@ class ExactModel(LatentModel, Protocol):
 
 
 class _Given:
-    """A conditional model with its condition filled in."""
+    """A conditional model with its condition filled in, and its prior asked for once."""
 
-    def __init__(self, model, condition):
-        self._model, self._condition = model, condition
+    def __init__(self, model, condition, prior):
+        self._model, self._condition, self._prior = model, condition, prior
 
     @property
     def prior(self):
-        return self._model.prior
+        return self._model.prior if self._prior is None else self._prior
+
+    @property
+    def width(self):
+        return getattr(self._model, "width", None)
+
+    def _with_condition(self, kwargs):
+        """A single part as it is, several as a tuple."""
+        if self._condition is None:
+            return kwargs
+        one = self._condition[0] if len(self._condition) == 1 else self._condition
+        return {**kwargs, "condition": one}
 
     def encode(self, x, **kwargs):
-        return self._model.encode(x, condition=self._condition, **kwargs)
+        return self._model.encode(x, **self._with_condition(kwargs))
 
     def decode(self, z, **kwargs):
-        return self._model.decode(z, condition=self._condition, **kwargs)
+        return self._model.decode(z, **self._with_condition(kwargs))
 
 
-def given(model, condition):
-    """The model for a given condition, None or a tuple of tensors [B, ...] or [1, ...]."""
-    return model if condition is None else _Given(model, condition)
+class _ExactGiven(_Given):
+    """The same of an `ExactModel`."""
+
+    def log_evidence(self, x):
+        return self._model.log_evidence(x, **self._with_condition({}))
+
+    def posterior(self, x):
+        return self._model.posterior(x, **self._with_condition({}))
+
+    def elbo(self, x, q_z):
+        return self._model.elbo(x, q_z, **self._with_condition({}))
 
 
-def as_condition(condition, batch):
-    """A condition as a tuple of NumPy arrays with a row for each of `batch` examples, or None.
+def given(model: LatentModel, condition: tuple | None = None, *, prior: Any = None) -> LatentModel:
+    """The model for a given condition: one of x and z alone.
 
     Args:
-        condition: None, an array [B, ...], or a tuple or a list of such arrays.
-        batch: B.
+        model: a `LatentModel`.
+        condition: None, or a tuple of tensors [B, ...] or [1, ...]. The model receives a single
+            one as it is, and several as a tuple.
+        prior: p(z), where it was asked for before: a VampPrior runs its encoder each time.
+    """
+    if condition is None and prior is None:
+        return model
+    return (_ExactGiven if is_exact(model) else _Given)(model, condition, prior)
+
+
+def is_exact(model: Any) -> bool:
+    """Whether it is an `ExactModel`; unlike `isinstance`, without asking for its prior."""
+    return all(callable(getattr(model, name, None)) for name in _CLOSED_FORMS)
+
+
+def as_condition(condition: Any, batch: int | None) -> tuple | None:
+    """A condition as a tuple of arrays with a row for each of `batch` examples, or None.
+
+    Args:
+        condition: None, an array [B, ...], or a tuple or a list of such arrays. Tensors stay
+            tensors, for a pass inside a graph; all else becomes NumPy.
+        batch: B; None where it is not known, in a graph.
 
     Raises:
         ValueError: if a part has not B rows.
     """
     if condition is None:
         return None
-    parts = condition if isinstance(condition, (tuple, list)) else (condition,)
-    parts = tuple(np.asarray(require.examples(part, "condition")) for part in parts)
-    if not parts or any(len(part) != batch for part in parts):
+    parts = condition if _is_several(condition) else (condition,)
+    parts = tuple(
+        part if tf.is_tensor(part) else require.examples(part, "condition") for part in parts
+    )
+    counts = [part.shape[0] if len(part.shape) else 1 for part in parts]
+    if not parts or any(batch is not None and n not in (batch, None) for n in counts):
         raise ValueError(
             f"Expected `condition` with a row for each of {batch} examples. "
-            f"Received: {', '.join(str(len(part)) for part in parts) or 'no'} rows"
+            f"Received: {', '.join(str(n) for n in counts) or 'no'} rows"
         )
     return parts
 
 
-def rows(condition, index):
-    """These rows (a slice, or an array of numbers) of each part of a condition, or None."""
-    if condition is None:
-        return None
-    take = tf.gather if tf.is_tensor(index) else lambda part, index: part[index]
-    return tuple(take(part, index) for part in condition)
+def _is_several(condition):
+    """A tuple, or a list of arrays; a list of numbers is one array."""
+    arrays = isinstance(condition, list) and all(hasattr(part, "shape") for part in condition)
+    return isinstance(condition, tuple) or arrays
+
+
+def rows_of(arrays, rows):
+    """These rows, by their numbers, of each array or tensor."""
+    return tuple(tf.gather(one, rows) if tf.is_tensor(one) else one[rows] for one in arrays)
+
+
+def rows(condition: tuple | None, index: Any) -> tuple | None:
+    """These rows, by their numbers, of each part of a condition, or None."""
+    return None if condition is None else rows_of(condition, index)

@@ -5,6 +5,7 @@ num_samples = require.count(num_samples, "num_samples")
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 
@@ -58,15 +59,63 @@ def share(value, name):
     return float(value)
 
 
-def examples(x, name="x"):
-    """Data as a NumPy array [B, *event]."""
-    array = np.asarray(x)
+def examples(x: Any, name: str = "x") -> np.ndarray:
+    """Data as a NumPy array [B, *event]: of arrays, tensors, variables, lists, data frames.
+
+    Raises:
+        ValueError: if it is sparse, ragged, of text or objects, has masked entries, or is no array
+            of examples at all.
+    """
+    _refuse_sparse(x, name)
+    _refuse_masked(x, name)
+    array = _dense(x, name)
     if array.ndim == 0:
         raise ValueError(
             f"Expected `{name}` to be an array of examples, shape [B, *event]; of a "
             f"tf.data.Dataset take its batches one by one. Received: {x!r}"
         )
+    if array.dtype.kind in "OSUMmc" or array.dtype.names:
+        raise ValueError(
+            f"Expected `{name}` to hold real numbers. Received: {type(x).__name__} of dtype "
+            f"{array.dtype}"
+        )
     return array
+
+
+def _refuse_sparse(x, name):
+    if hasattr(x, "toarray") or hasattr(x, "todense"):  # of SciPy
+        raise ValueError(
+            f"Expected `{name}` to be a dense array (`{name}.toarray()` makes one). Received: a "
+            f"sparse {type(x).__name__}"
+        )
+    if type(x).__name__ == "SparseTensor":
+        raise ValueError(
+            f"Expected `{name}` to be a dense array (`tf.sparse.to_dense({name})` makes one). "
+            "Received: a SparseTensor"
+        )
+
+
+def _refuse_masked(x, name):
+    masked = np.ma.count_masked(x) if isinstance(x, np.ma.MaskedArray) else 0
+    if masked:
+        raise ValueError(
+            f"Expected `{name}` without masked entries: they have no value. "
+            f"Received: a masked array with {masked} of them"
+        )
+
+
+def _dense(x, name):
+    """An array of it, whatever it holds."""
+    try:
+        array = np.asarray(x.to_numpy() if hasattr(x, "to_numpy") else np.ma.getdata(x))
+        # A data frame whose columns differ in dtype is one of objects.
+        is_frame = hasattr(x, "to_numpy") and array.dtype.kind == "O"
+        return array.astype("float64") if is_frame else array
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected `{name}` to be an array of numbers, with rows of equal length. "
+            f"Received: {type(x).__name__} ({error})"
+        ) from error
 
 
 def latents(q, name):

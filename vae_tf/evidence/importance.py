@@ -5,33 +5,33 @@ All of them are means of the same weight, w = p(x, z) / q(z|x), in different ord
     ELBO = E_q[log w]  <=  E[log 1/K sum_k w_k]  <=  log p(x)  <=  1/2 log E_q[w^2],  E_post[log w]
 """
 
-from typing import NamedTuple
+import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
 from vae_tf import elbo
 from vae_tf._core import chunks, require
-from vae_tf._core.random import split
+from vae_tf._core.estimates import Estimate
+from vae_tf._core.models import LatentModel
 from vae_tf.evidence.weights import WeightSums, largest_pareto_k
 
 __all__ = ["ChiSquareBound", "KSampleBound", "UpperBound", "cubo", "eubo", "iwae"]
 
 
-class KSampleBound(NamedTuple):
-    """The K-sample bound and its trust, each [B]. `numpy.asarray(bound)` is the estimate."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class KSampleBound(Estimate):
+    """The K-sample bound and whether to trust it, each [B], nats.
 
-    estimate: np.ndarray  # float64, nats
-    standard_error: np.ndarray  # float64, of the estimate; infinite for one sample or if refused
+    `standard_error` is infinite for one sample, and where the bound is refused.
+    """
+
     effective_sample_size: np.ndarray  # float64, between 1 and the number of samples
     pareto_k: np.ndarray  # float64; NaN for fewer than 25 samples
     refused: np.ndarray  # bool: k-hat says that the estimate must not be taken for its limit
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.estimate, dtype)
-
-    def log_evidence(self):
+    def log_evidence(self) -> np.ndarray:
         """The estimates as values of log p(x), [B], nats.
 
         Raises:
@@ -55,43 +55,43 @@ class KSampleBound(NamedTuple):
         return self.estimate
 
 
-class ChiSquareBound(NamedTuple):
-    """CUBO_2 and its trust, each [B]. `numpy.asarray(bound)` is the estimate."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChiSquareBound(Estimate):
+    """CUBO_2 and whether to trust it, each [B], nats; `standard_error` as for `KSampleBound`."""
 
-    estimate: np.ndarray  # float64, nats
-    standard_error: np.ndarray  # float64; infinite for one sample or if refused
     effective_sample_size: np.ndarray  # float64, of the squared weights
     pareto_k: np.ndarray  # float64, of the squared weights
     refused: np.ndarray  # bool: as for `KSampleBound`
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.estimate, dtype)
+
+class UpperBound(Estimate):
+    """An upper bound of log p(x), each [B], nats; `standard_error` is infinite for one sample."""
 
 
-class UpperBound(NamedTuple):
-    """An upper bound of log p(x), each [B], nats. `numpy.asarray(bound)` is the estimate."""
-
-    estimate: np.ndarray  # float64
-    standard_error: np.ndarray  # float64
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.estimate, dtype)
-
-
-def iwae(model, x, num_samples, *, seed=None, progress=False):
+def iwae(
+    model: LatentModel,
+    x: Any,
+    num_samples: int,
+    *,
+    condition: Any = None,
+    seed: Any = None,
+    progress: bool = False,
+) -> KSampleBound:
     """The K-sample bound of importance weighting (Burda, Grosse and Salakhutdinov 2016).
 
         log 1/K sum_k w_k,   w_k = p(x, z_k) / q(z_k|x),   z_k ~ q(z|x)
 
-    Its expectation grows with K from the ELBO (K = 1) towards log p(x). A bound it is always; an
-    estimate of log p(x) only where the weights allow it. Pareto's k-hat judges that (Vehtari et al.
-    2024): above min(1 - 1/log10 K, 0.7) an example is refused, its standard error is infinite, and
-    `log_evidence()` raises. Samples are drawn in chunks, so that memory does not grow with K.
+    Its expectation grows with K from the ELBO (K = 1) towards log p(x). It is always a bound. It is
+    an estimate of log p(x) only where no few weights dominate the mean. Pareto's k-hat judges that
+    (Vehtari et al. 2024): above min(1 - 1/log10 K, 0.7) an example is refused, its standard error
+    is infinite, and `log_evidence()` raises. Samples are drawn in chunks, so that memory does not
+    grow with K.
 
     Args:
         model: has `prior`, `encode(x)` and `decode(z)`.
         x: data, shape [B, *event].
         num_samples: K; 25 or more for k-hat.
+        condition: of a conditional model: an array [B, ...] or a tuple of them.
         seed: an integer for the same numbers each time.
         progress: show a progress bar.
 
@@ -100,88 +100,105 @@ def iwae(model, x, num_samples, *, seed=None, progress=False):
         [B], nats. The standard error is that of the delta method, sd(w) / (mean(w) sqrt(K)).
 
     Raises:
-        ValueError: if `num_samples` is not a positive integer, or `x` is outside the support.
+        ValueError: if `num_samples` is not a positive integer, `x` is outside the support, or
+            `condition` has not B rows.
 
     Example:
 
-    ```python
-    bound = vt.evidence.iwae(vae, x, num_samples=5000, seed=0)
-    bound.estimate[~bound.refused]
-    ```
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 2)), np.zeros(3), 1.0)
+    >>> bound = vt.evidence.iwae(model, np.zeros((5, 3)), num_samples=1000, seed=0)
+    >>> bound.estimate.shape, bool(bound.refused.any())
+    ((5,), False)
     """
-    return KSampleBound(*_bound(model, x, num_samples, 1, seed, progress))
+    return KSampleBound(*_bound(model, x, num_samples, 1, condition, seed, progress))
 
 
-def cubo(model, x, num_samples, *, seed=None, progress=False):
+def cubo(
+    model: LatentModel,
+    x: Any,
+    num_samples: int,
+    *,
+    condition: Any = None,
+    seed: Any = None,
+    progress: bool = False,
+) -> ChiSquareBound:
     """The chi-square upper bound, CUBO_2 (Dieng et al. 2017).
 
         CUBO = 1/2 log E_q[w^2] = log p(x) + 1/2 log(1 + chi^2(p(z|x) || q(z|x)))
 
-    The number is an upper bound, its estimate only nearly: a mean of K squared weights is below
-    its expectation as often as its largest ones are rare, and then below log p(x) too. So here
-    k-hat is that of w^2, twice that of w, and the refusal comes early. `eubo` and the reverse
-    annealing of `bracket` err on the right side, but need samples of the posterior.
+    CUBO itself is above log p(x). Its estimate need not be: the largest weights are rare, and a
+    sample without them has a mean of w^2 that is too small. So k-hat here is that of w^2, twice
+    that of w, and more examples are refused than by `iwae`. `eubo` and the way back of `bracket`
+    are above log p(x) on average, but need samples of the posterior.
 
     Args:
-        model, x, num_samples, seed, progress: as for `iwae`.
+        model, x, num_samples, condition, seed, progress: as for `iwae`.
 
     Returns:
         `ChiSquareBound(estimate, standard_error, effective_sample_size, pareto_k, refused)`, each
         [B], nats.
 
     Raises:
-        ValueError: if `num_samples` is not a positive integer, or `x` is outside the support.
+        ValueError: as `iwae` does.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 2)), np.zeros(3), 1.0)
+    >>> x = np.zeros((5, 3))
+    >>> bool((vt.evidence.cubo(model, x, 1000, seed=0).estimate > model.log_evidence(x)).all())
+    True
     """
-    return ChiSquareBound(*_bound(model, x, num_samples, 2, seed, progress))
+    return ChiSquareBound(*_bound(model, x, num_samples, 2, condition, seed, progress))
 
 
-def _bound(model, x, num_samples, power, seed, progress):
+def _bound(model, x, num_samples, power, condition, seed, progress):
     """The fields of 1/power log 1/K sum_k w_k^power."""
-    num_samples = require.count(num_samples, "num_samples")
-    x = require.examples(x)
+    num_samples, x = require.count(num_samples, "num_samples"), require.examples(x)
     sums = WeightSums(len(x), num_samples)
-    sizes = chunks.sizes(num_samples, x.size)
-    seeds = split(seed, len(sizes))
-
-    def log_weights(x, seed, *, size):
-        return elbo.log_weights(elbo.forward(model, x, size, seed=seed))
-
-    log_weights = chunks.Repeated(log_weights)
-    for size, one_seed in zip(tqdm(sizes, disable=not progress), seeds, strict=True):
-        parts = np.array_split(np.arange(len(x)), max(1, x.size * size // chunks.BUDGET))
-        # No two examples share their noise: the error of a mean over examples relies on it.
-        own_seeds = split(one_seed, len(parts)) if len(parts) > 1 else [one_seed]
-        for rows, own_seed in zip(parts, own_seeds, strict=True):
-            log_w = log_weights(x[rows], own_seed, size=size).numpy()  # [size, b]
-            elbo.refuse_nan(model, x[rows], log_w)
-            sums.add(rows, power * log_w.astype("float64"))
+    loop = {"condition": condition, "seed": seed, "progress": progress}
+    for rows, _, log_w in chunks.over(_log_weights, model, x, num_samples=num_samples, **loop):
+        sums.add(rows, power * log_w.numpy().astype("float64"))
     estimate, error, effective, pareto_k = sums.log_mean()
     refused = pareto_k > largest_pareto_k(num_samples)
     error = np.where(refused, np.inf, error / power)
     return estimate / power, error, effective, pareto_k, refused
 
 
-def eubo(model, x, z):
+def _log_weights(model, x, seed, *, size):
+    return elbo.log_weights(elbo.forward(model, x, size, seed=seed))  # [size, b]
+
+
+def eubo(model: LatentModel, x: Any, z: Any, *, condition: Any = None) -> UpperBound:
     """The evidence upper bound, from samples of the posterior.
 
         EUBO = E_{p(z|x)}[ log p(x, z) - log q(z|x) ] = log p(x) + KL(p(z|x) || q(z|x))
 
-    With the ELBO it makes a sandwich whose width is KL(q || p) + KL(p || q) (Ji and Shen 2019).
-    Exact posterior samples are to be had where the model has a closed form (`model.posterior(x)`
-    of `vt.linear.LinearGaussian`), where latents can be enumerated, and for data that the model
-    itself made: the z that x was drawn from is one.
+    EUBO minus ELBO is KL(q || p) + KL(p || q), and log p(x) lies between them (Ji and Shen 2019).
+    There are exact samples of the posterior where the model has a closed form
+    (`vt.linear.LinearGaussian.posterior`), where its latents can be enumerated
+    (`vt.evidence.enumeration`), and for data that the model itself made: the z that x was drawn
+    from is one.
 
     Args:
         model: has `prior`, `encode(x)` and `decode(z)`.
         x: data, shape [B, *event].
         z: samples of p(z|x), shape [S, B, L]; for data drawn from the model, its z[None].
+        condition: of a conditional model: an array [B, ...] or a tuple of them.
 
     Returns:
-        `UpperBound(estimate, standard_error)`, each [B], nats; of one sample for each example the
-        mean over examples is a bound of the mean of log p(x), and the error is infinite.
+        `UpperBound(estimate, standard_error)`, each [B], nats. With one sample for each example
+        the mean over examples is a bound of the mean of log p(x), and the error is infinite.
 
     Raises:
-        ValueError: if `z` is not [S, B, L], or `x` is outside the support.
+        ValueError: if `z` is not [S, B, L], `x` is outside the support, or `condition` has not B
+            rows.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 2)), np.zeros(3), 1.0)
+    >>> x, z = vt.evidence.simulate(model, 1000, seed=0)
+    >>> bool(vt.evidence.eubo(model, x, z[None]).estimate.mean() > model.log_evidence(x).mean())
+    True
     """
     x, z = require.examples(x), tf.cast(z, model.prior.dtype)
     shape = ["S", len(x), *model.prior.event_shape]
@@ -189,11 +206,12 @@ def eubo(model, x, z):
         raise ValueError(
             f"Expected `z` to be samples of p(z|x), shape {shape}. Received: shape {list(z.shape)}"
         )
-    q_z = model.encode(x)
-    parts = [
-        elbo.log_joint(model, x, part) - q_z.log_prob(part)
-        for part in tf.split(z, chunks.sizes(len(z), x.size))
-    ]
-    log_w = np.concatenate(parts).astype("float64")  # [S, B]
+    log_w = np.empty(z.shape[:2])  # [S, B], float64
+    for rows, samples, values in chunks.over_z(_log_weights_at, model, x, z, condition=condition):
+        log_w[samples, rows] = values
     spread = log_w.std(axis=0, ddof=1) if len(z) > 1 else np.full(len(x), np.inf)
     return UpperBound(log_w.mean(axis=0), spread / np.sqrt(len(z)))
+
+
+def _log_weights_at(model, x, z):
+    return elbo.log_joint(model, x, z) - model.encode(x).log_prob(z)  # [s, b]
