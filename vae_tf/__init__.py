@@ -6,12 +6,14 @@ A number of this package is in nats, per example, with all constants; `S, B, L, 
 sample, batch, latent and data axes.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"  # the only place; the wheel takes it from here
 
 from vae_tf._core.backend import about  # first: it refuses another Keras backend
 
 # isort: split
 from vae_tf import (
+    _moved,
+    course,
     data,
     diagnostics,
     disentanglement,
@@ -37,6 +39,7 @@ __all__ = [
     "VAE",
     "about",
     "checks",
+    "course",
     "data",
     "diagnostics",
     "disentanglement",
@@ -57,3 +60,10 @@ __all__ = [
     "support",
     "sweep",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The modules of version 0.1.0 that have moved, with a warning."""
+    if (old := f"vae_tf.{name}") in _moved.PLACES:
+        return _moved.load(old, stacklevel=2)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,9 +3,11 @@
 import re
 import subprocess
 import tomllib
+import zipfile
 
 import pytest
 import yaml
+from hatchling.builders.wheel import WheelBuilder
 from notebook_lint import MACHINE_PATH
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -67,7 +69,21 @@ def test_what_colab_preloads_lies_within_each_range(requirement):
 
 def test_one_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert PROJECT["version"] == vae_tf.__version__ == str(citation["version"])
+    assert vae_tf.__version__ == str(citation["version"])
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == vae_tf.__version__
+
+
+def test_the_wheel_is_whole(tmp_path):
+    (path,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(path) as wheel:
+        inside = {name for name in wheel.namelist() if "dist-info" not in name}
+    assert f"vae_tf-{vae_tf.__version__}-" in path
+    assert {str(file.relative_to(ROOT)) for file in (ROOT / "vae_tf").rglob("*.py")} <= inside
+    assert "vae_tf/py.typed" in inside, "type checkers look at the annotations"
+    data = {f"{file.parent.name}/{file.name}" for file in (ROOT / "data").rglob("*.npz")}
+    results = {f"{file.parent.name}/{file.name}" for file in (ROOT / "data/results").glob("*.json")}
+    assert {f"vae_tf/_files/{name.removeprefix('data/')}" for name in data | results} <= inside
 
 
 @pytest.mark.parametrize("name", INSTALLERS)
