@@ -366,8 +366,8 @@ class TestErrors:
             ((perfect, factors[:, 0]), r"`factors` of shape \[N, F\].*\[1200\]"),
             ((perfect[:-1], factors), r"Received: shapes \[1199, 3\] and \[1200, 3\]"),
             ((perfect[:, :1], factors), "at least 2 latents.*Received: 1"),
-            ((holes, factors), "finite real numbers"),
-            ((perfect.astype(str), factors), "finite real numbers"),
+            ((holes, factors), "real numbers"),
+            ((perfect.astype(str), factors), "real numbers"),
             ((perfect, factors * 1.0), "of an integer type. Received: float64"),
             ((perfect, factors > 0), "of an integer type. Received: bool"),
             ((perfect, constant), "at least two values.*factor 1 takes 1"),
@@ -396,3 +396,46 @@ class TestErrors:
             dis.factor_vae_score(perfect, factors, batch_size=1)
         with pytest.raises(ValueError, match="Expected `continuous` to be bools"):
             dis.sap(perfect, factors, continuous="yes")
+
+    def test_rows_too_few_to_learn_from(self, factors, perfect):
+        with pytest.raises(ValueError, match="Expected `num_rows` of at least 100. Received: num_"):
+            dis.dci(perfect, factors, num_rows=3)
+        with pytest.raises(ValueError, match="each of 3 factors is fixed.*num_train=1, with 1 fac"):
+            dis.beta_vae_score(perfect, factors, num_train=1)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_value_that_a_classifier_never_sees(self, factors, perfect, seed):
+        rare = np.zeros([N, 2], int)
+        rare[:, 1] = factors[:, 1]
+        rows = np.random.default_rng(seed).permutation(N)[-2:]  # in the last third, the test rows
+        rare[rows, 0] = 1
+        for score in (dis.dci, lambda *args, seed: dis.sap(*args, continuous=False, seed=seed)):
+            with pytest.raises(ValueError, match="at least two values in the rows that .*factor 0"):
+                score(perfect[:, :2], rare, seed=seed)
+
+
+class TestTheScaleOfCodes:
+    """What the docstring of `beta_vae_score` says, and how to do without."""
+
+    @pytest.fixture
+    def scores(self, rng):
+        factors = rng.integers(5, size=[2000, 3])
+        codes = factors + 0.3 * rng.normal(size=[2000, 3])
+
+        def score(codes):
+            found = dis.beta_vae_score(codes, factors, num_train=1000, num_eval=1000, seed=0)
+            return found.score
+
+        return score, codes
+
+    def test_small_codes_score_less(self, scores):
+        score, codes = scores
+        assert score(codes) > 0.99
+        assert score(1e-3 * codes) < 0.8
+
+    def test_standardised_codes_score_alike(self, scores):
+        score, codes = scores
+        one = score(codes / codes.std(axis=0))
+        for scale in (1e-3, [1e-3, 1.0, 1e3]):
+            scaled = scale * codes
+            assert score(scaled / scaled.std(axis=0)) == one

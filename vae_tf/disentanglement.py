@@ -7,14 +7,13 @@ Five scores, after the protocols of disentanglement_lib (Locatello et al. 2019),
 
 No function looks at the model, so any code can be scored, and codes whose score is known are the
 tests. Where disentanglement_lib draws new images of given factors, these functions pick rows.
+scikit-learn, whose classifiers are inside the scores, is imported by the first score.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 
 from vae_tf._core import require
 
@@ -44,7 +43,7 @@ class Mig(NamedTuple):
     mutual_information: np.ndarray  # [L, F], nats
     entropy: np.ndarray  # [F], nats
 
-    def __float__(self):
+    def __float__(self) -> float:
         return self.score
 
 
@@ -55,7 +54,7 @@ class Sap(NamedTuple):
     per_factor: np.ndarray  # [F], their mean is the score
     predictability: np.ndarray  # [L, F], squared correlations or accuracies
 
-    def __float__(self):
+    def __float__(self) -> float:
         return self.score
 
 
@@ -74,7 +73,7 @@ class BetaVae(NamedTuple):
     score: float
     confusion: np.ndarray  # [F, F], held-out examples: the fixed factor, the guessed one
 
-    def __float__(self):
+    def __float__(self) -> float:
         return self.score
 
 
@@ -85,11 +84,11 @@ class FactorVae(NamedTuple):
     votes: np.ndarray  # [L, F], the training votes: the stillest latent, the fixed factor
     active: np.ndarray  # [L], bool: the latents that may be voted for
 
-    def __float__(self):
+    def __float__(self) -> float:
         return self.score
 
 
-def mig(codes, factors, *, num_bins=20, seed=None):
+def mig(codes: Any, factors: Any, *, num_bins: int = 20, seed: int | None = None) -> Mig:
     """The mutual information gap (Chen et al. 2018).
 
         MIG = 1/F sum_f (I(c_1; f) - I(c_2; f)) / H(f)
@@ -111,17 +110,31 @@ def mig(codes, factors, *, num_bins=20, seed=None):
     Raises:
         ValueError: if codes or factors are not of this form, a factor is constant, or there are
             too few rows. So do the other scores.
+
+    Example:
+
+    >>> factors = np.random.default_rng(0).integers(4, size=[1000, 2])
+    >>> round(float(vt.disentanglement.mig(factors, factors)), 2)  # each latent is a factor
+    1.0
     """
+    from sklearn.metrics import mutual_info_score
+
     del seed
     codes, factors = _checked(codes, factors)
     binned = np.stack([_bins(c, require.count(num_bins, "num_bins")) for c in codes.T])
-    information = np.array([[_mutual_information(b, f) for f in factors.T] for b in binned])
-    entropy = np.array([_mutual_information(f, f) for f in factors.T])  # I(f; f) = H(f)
+    information = np.array([[mutual_info_score(b, f) for f in factors.T] for b in binned])
+    entropy = np.array([mutual_info_score(f, f) for f in factors.T])  # I(f; f) = H(f)
     gaps = _top_gap(information) / entropy
     return Mig(float(gaps.mean()), gaps, information, entropy)
 
 
-def sap(codes, factors, *, continuous=True, seed=None):
+def sap(
+    codes: Any,
+    factors: Any,
+    *,
+    continuous: bool | Sequence[bool] = True,
+    seed: int | None = None,
+) -> Sap:
     """The separated attribute predictability (Kumar, Sattigeri and Balakrishnan 2018).
 
         SAP = 1/F sum_f (S[l_1, f] - S[l_2, f]),   S[l, f] how well latent l alone predicts f
@@ -148,12 +161,25 @@ def sap(codes, factors, *, continuous=True, seed=None):
 
     Returns:
         `Sap(score, per_factor, predictability)`.
+
+    Raises:
+        ValueError: as `mig` does, or if a factor is constant in the rows that a machine
+            learns from.
+
+    Example:
+
+    >>> factors = np.random.default_rng(0).integers(4, size=[1000, 2])
+    >>> round(float(vt.disentanglement.sap(3 * factors - 1, factors)), 1)  # a linear map
+    1.0
     """
+    from sklearn.svm import LinearSVC
+
     codes, factors = _checked(codes, factors)
     continuous = np.broadcast_to(np.asarray(continuous), factors.shape[1:])
     if continuous.dtype != bool:
         raise ValueError(f"Expected `continuous` to be bools. Received: {continuous.tolist()}")
     train, test = _split(len(codes), np.random.default_rng(seed))
+    _require_two_values(factors[:, ~continuous], train)
     matrix = np.zeros([codes.shape[1], factors.shape[1]])
     for index in np.ndindex(*matrix.shape):
         c, f = codes[:, index[0]], factors[:, index[1]]
@@ -167,7 +193,14 @@ def sap(codes, factors, *, continuous=True, seed=None):
     return Sap(float(gaps.mean()), gaps, matrix)
 
 
-def dci(codes, factors, *, num_trees=20, num_rows=3000, seed=None):
+def dci(
+    codes: Any,
+    factors: Any,
+    *,
+    num_trees: int = 20,
+    num_rows: int = 3000,
+    seed: int | None = None,
+) -> Dci:
     """Disentanglement, completeness and informativeness (Eastwood and Williams 2018).
 
     For each factor f, boosted trees predict f from all latents; R[l, f] is the importance of
@@ -188,15 +221,30 @@ def dci(codes, factors, *, num_trees=20, num_rows=3000, seed=None):
         codes: real numbers, shape [N, L], L >= 2.
         factors: integers, shape [N, F], F >= 2.
         num_trees: rounds of boosting, each with one tree of depth 3 for every value of a factor.
-        num_rows: at most so many rows are used, two thirds of them for training.
+        num_rows: at most so many rows are used, at least 100, two thirds of them for training.
         seed: an integer that fixes the choice of rows and the trees.
 
     Returns:
         `Dci(disentanglement, completeness, informativeness, importance)`.
+
+    Raises:
+        ValueError: as `mig` does, or if `num_rows` is below 100, or a factor is constant in the
+            rows that the trees learn from.
+
+    Example:
+
+    >>> factors = np.random.default_rng(0).integers(4, size=[1000, 2])
+    >>> round(vt.disentanglement.dci(factors, factors, num_trees=5).disentanglement, 2)
+    1.0
     """
+    from sklearn.ensemble import GradientBoostingClassifier
+
     codes, factors = _checked(codes, factors, min_factors=2)
+    if require.count(num_rows, "num_rows") < _ROWS:
+        raise ValueError(f"Expected `num_rows` of at least {_ROWS}. Received: num_rows={num_rows}")
     rng = np.random.default_rng(seed)
-    train, test = _split(min(len(codes), require.count(num_rows, "num_rows")), rng, len(codes))
+    train, test = _split(min(len(codes), num_rows), rng, len(codes))
+    _require_two_values(factors, train)
     importance, accuracy = [], []
     for f in factors.T:
         trees = GradientBoostingClassifier(
@@ -214,7 +262,15 @@ def dci(codes, factors, *, num_trees=20, num_rows=3000, seed=None):
     )
 
 
-def beta_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eval=5_000, seed=None):
+def beta_vae_score(
+    codes: Any,
+    factors: Any,
+    *,
+    batch_size: int = 64,
+    num_train: int = 10_000,
+    num_eval: int = 5_000,
+    seed: int | None = None,
+) -> BetaVae:
     """The score of the beta-VAE (Higgins et al. 2017).
 
     One factor is fixed: `batch_size` pairs of rows are drawn whose two rows share its value. From
@@ -224,6 +280,12 @@ def beta_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eval=
     a logistic regression guesses which factor it was; the score is its accuracy on new batches.
     A code that says nothing has the score 1/F.
 
+    The score depends on the scale of the codes: the regression has a penalty on its weights
+    (C = 1), and small differences need large weights: a perfect code, a hundred times smaller, can
+    have the score of one that says nothing. disentanglement_lib does not standardise codes, and
+    neither does this function. To compare models whose codes differ in scale, divide them by
+    their standard deviations: `codes / codes.std(axis=0)`.
+
     Rows and their partners are drawn with replacement. disentanglement_lib draws new images; and
     its regression is one-against-rest, where today's scikit-learn has one softmax for all.
 
@@ -231,13 +293,27 @@ def beta_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eval=
         codes: real numbers, shape [N, L], L >= 2.
         factors: integers, shape [N, F], F >= 2.
         batch_size: pairs behind one guess.
-        num_train: guesses to learn from.
+        num_train: guesses to learn from; each factor must be fixed in one of them.
         num_eval: guesses to be scored.
         seed: an integer that fixes the draws.
 
     Returns:
         `BetaVae(score, confusion)`.
+
+    Raises:
+        ValueError: as `mig` does, or if `num_train` is too small for every factor to be drawn.
+
+    Example:
+
+    >>> factors = np.random.default_rng(0).integers(4, size=[1000, 2])
+    >>> score = vt.disentanglement.beta_vae_score(
+    ...     factors, factors, num_train=200, num_eval=100, seed=0
+    ... )
+    >>> round(float(score), 2)
+    1.0
     """
+    from sklearn.linear_model import LogisticRegression
+
     codes, factors = _checked(codes, factors, min_factors=2)
     rng = np.random.default_rng(seed)
 
@@ -246,6 +322,11 @@ def beta_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eval=
         return np.abs(codes[rows] - codes[_partners(factors[:, fixed], rows, rng)]).mean(axis=1)
 
     x, y = _batches(differences, factors.shape[1], num_train, "num_train", rng)
+    if len(np.unique(y)) < factors.shape[1]:  # a factor never seen could never be guessed
+        raise ValueError(
+            f"Expected `num_train` so large that each of {factors.shape[1]} factors is fixed in "
+            f"some guess. Received: num_train={num_train}, with {len(np.unique(y))} factors in it"
+        )
     regression = LogisticRegression(max_iter=10_000).fit(x, y)
     x, y = _batches(differences, factors.shape[1], num_eval, "num_eval", rng)
     confusion = np.zeros([factors.shape[1]] * 2, int)
@@ -253,7 +334,15 @@ def beta_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eval=
     return BetaVae(float(np.trace(confusion) / confusion.sum()), confusion)
 
 
-def factor_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eval=5_000, seed=None):
+def factor_vae_score(
+    codes: Any,
+    factors: Any,
+    *,
+    batch_size: int = 64,
+    num_train: int = 10_000,
+    num_eval: int = 5_000,
+    seed: int | None = None,
+) -> FactorVae:
     """The score of FactorVAE (Kim and Mnih 2018).
 
     One factor is fixed: `batch_size` rows are drawn that share one value of it. The latent with
@@ -278,6 +367,18 @@ def factor_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eva
 
     Returns:
         `FactorVae(score, votes, active)`.
+
+    Raises:
+        ValueError: as `mig` does, or if `batch_size` is 1.
+
+    Example:
+
+    >>> factors = np.random.default_rng(0).integers(4, size=[1000, 2])
+    >>> score = vt.disentanglement.factor_vae_score(
+    ...     factors, factors, num_train=200, num_eval=100, seed=0
+    ... )
+    >>> round(float(score), 2)
+    1.0
     """
     codes, factors = _checked(codes, factors, min_factors=2)
     if require.count(batch_size, "batch_size") < 2:
@@ -303,7 +404,7 @@ def factor_vae_score(codes, factors, *, batch_size=64, num_train=10_000, num_eva
 
 def _checked(codes, factors, min_factors=1):
     """Both as arrays, float64 [N, L] and integer [N, F] with values 0 to K_f - 1."""
-    codes, factors = np.asarray(codes), np.asarray(factors)
+    codes, factors = require.examples(codes, "codes"), require.examples(factors, "factors")
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
         raise ValueError(
             "Expected `codes` of shape [N, L] and `factors` of shape [N, F]. "
@@ -327,6 +428,17 @@ def _checked(codes, factors, min_factors=1):
     return codes.astype("float64"), np.stack([_classes(f, i) for i, f in enumerate(factors.T)], 1)
 
 
+def _require_two_values(factors, rows):
+    """A classifier learns nothing where one value of a factor is all that it sees."""
+    for index, factor in enumerate(factors[rows].T):
+        if len(np.unique(factor)) < 2:
+            raise ValueError(
+                "Expected every factor to take at least two values in the rows that a classifier "
+                f"learns from, two thirds of all. Received: {len(rows)} rows in which factor "
+                f"{index} takes one"
+            )
+
+
 def _classes(factor, index):
     values, classes, counts = np.unique(factor, return_inverse=True, return_counts=True)
     if len(values) < 2 or counts.min() < 2:
@@ -341,15 +453,6 @@ def _classes(factor, index):
 def _bins(c, num_bins):
     edges = np.linspace(c.min(), c.max(), num_bins + 1)
     return np.clip(np.searchsorted(edges, c, side="right") - 1, 0, num_bins - 1)
-
-
-def _mutual_information(a, b):
-    """I(a; b) = sum p(a, b) log p(a, b) / (p(a) p(b)) of two rows of class numbers, in nats."""
-    joint = np.zeros([a.max() + 1, b.max() + 1])
-    np.add.at(joint, (a, b), 1 / len(a))
-    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
-    held = joint > 0
-    return float(joint[held] @ np.log(joint[held] / independent[held]))
 
 
 def _top_gap(matrix):

@@ -4,7 +4,8 @@ A check compares an answer with the truth and, where it differs, with the number
 mistakes lead to, so that it can say what went wrong.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,21 +18,22 @@ class Verdict(NamedTuple):
     status: str  # "not attempted", "wrong" or "ok"
     reason: str = ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.status}, because {self.reason}" if self.reason else self.status
 
-    __str__ = __repr__
-
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.status == "ok"
 
 
-def check(answer, truth, *, atol, mistakes=None):
+def check(
+    answer: Any, truth: Any, *, atol: float, mistakes: Mapping[str, Any] | None = None
+) -> Verdict:
     """Compares the answer to an exercise with the truth.
 
     Args:
         answer: a number, an array or a tensor; `...` or None while it is not attempted.
-        truth: what it should be, of the same shape.
+        truth: what it should be, of the same shape. Where it is infinite or NaN, the answer must
+            be the same.
         atol: the largest difference that still counts as equal.
         mistakes: {what was done: the answer that it gives}, such as
             {"you averaged over the latents where the KL is a sum": truth / 2}.
@@ -41,9 +43,9 @@ def check(answer, truth, *, atol, mistakes=None):
 
     Example:
 
-    >>> check(..., 1.0, atol=1e-6)
+    >>> vt.checks.check(..., 1.0, atol=1e-6)
     not attempted
-    >>> check(0.5, 1.0, atol=1e-6, mistakes={"you averaged over two latents": 0.5})
+    >>> vt.checks.check(0.5, 1.0, atol=1e-6, mistakes={"you averaged over two latents": 0.5})
     wrong, because you averaged over two latents
     """
     if answer is None or answer is Ellipsis:
@@ -55,13 +57,28 @@ def check(answer, truth, *, atol, mistakes=None):
     truth = np.asarray(truth, "float64")
     if answer.shape != truth.shape:
         return Verdict("wrong", f"its shape is {list(answer.shape)} and not {list(truth.shape)}")
-    if _close(answer, truth, atol):
+    if _equal(answer, truth, atol).all():
         return Verdict("ok")
     for reason, value in (mistakes or {}).items():
-        if _close(answer, np.asarray(value, "float64"), atol):
+        value = np.asarray(value, "float64")
+        if answer.shape == value.shape and _equal(answer, value, atol).all():
             return Verdict("wrong", reason)
-    return Verdict("wrong", f"it is off by {np.abs(answer - truth).max():.3g}")
+    return Verdict("wrong", _difference(answer, truth, atol))
 
 
-def _close(answer, value, atol):
-    return answer.shape == value.shape and bool(np.all(np.abs(answer - value) <= atol))
+def _equal(answer, value, atol):
+    """Entry by entry; an infinity, or NaN, equals only itself."""
+    near = np.isclose(answer, value, rtol=0, atol=atol, equal_nan=True)
+    return near & (np.isfinite(answer) == np.isfinite(value))
+
+
+def _difference(answer, truth, atol):
+    """What is wrong with an answer of the right shape, in words."""
+    wrong = ~_equal(answer, truth, atol)
+    for name, found in (("NaN", np.isnan(answer)), ("infinite", np.isinf(answer))):
+        count = int((found & wrong).sum())
+        if count:
+            return f"it is {name}" if answer.ndim == 0 else f"{count} of {answer.size} are {name}"
+    if not np.isfinite(truth[wrong]).all():
+        return "it is finite where the truth is not"
+    return f"it is off by {np.abs(answer[wrong] - truth[wrong]).max():.3g}"

@@ -1,13 +1,14 @@
 """The figures that a notebook is remembered by, shown and handed on to whoever runs it."""
 
 import numbers
+from typing import Any
 
 __all__ = ["headline"]
 
 MIME = "application/vnd.vae-tf.headline+json"
 
 
-def headline(**figures):
+def headline(**figures: Any) -> None:
     """Shows a notebook's main figures; the course runner collects them into its closing table.
 
     Args:

@@ -1,7 +1,20 @@
-"""Figures: arrays in, Axes out. Every axis is named with its unit; no meaning in colour alone."""
+"""Figures: arrays in, Axes out. Every axis is named with its unit; no meaning in colour alone.
 
-import matplotlib.pyplot as plt
+Matplotlib is imported by the first figure: what draws nothing does not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+from vae_tf._core import require
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
 
 __all__ = ["bounds", "contours", "curves", "images", "latents", "terms"]
 
@@ -9,13 +22,18 @@ __all__ = ["bounds", "contours", "curves", "images", "latents", "terms"]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+_UNLABELLED = -1  # the label of an example whose class is not known, as scikit-learn has it
 
 
 def _axes(ax, **size):
+    import matplotlib.pyplot as plt
+
     return plt.subplots(layout="constrained", **size)[1] if ax is None else ax
 
 
-def curves(x, lines, xlabel, ylabel, ax=None):
+def curves(
+    x: Any, lines: Mapping[str, Any], xlabel: str, ylabel: str, ax: Axes | None = None
+) -> Axes:
     """Lines over a common axis.
 
     Args:
@@ -27,6 +45,13 @@ def curves(x, lines, xlabel, ylabel, ax=None):
 
     Returns:
         The Axes.
+
+    Example:
+
+    >>> betas = [0.5, 1.0, 2.0]
+    >>> ax = vt.plots.curves(betas, {"KL": [9.1, 5.2, 2.4]}, "beta", "nats per example")
+    >>> ax.get_xlabel()
+    'beta'
     """
     ax = _axes(ax, figsize=(6, 3.5))
     for i, (label, values) in enumerate(lines.items()):
@@ -38,29 +63,86 @@ def curves(x, lines, xlabel, ylabel, ax=None):
     return ax
 
 
-def terms(history, ax=None):
+def terms(
+    history: keras.callbacks.History | Mapping[str, Sequence[float]],
+    ax: Axes | None = None,
+    *,
+    validation_freq: int | Sequence[int] | None = None,
+) -> Axes:
     """The ELBO and its two terms through training.
 
+        ELBO = reconstruction - KL                                     (document, section 1)
+
     Args:
-        history: the `history` dict of `fit`: `elbo`, `reconstruction`, `kl`, and with validation
-            data `val_elbo` and so on.
+        history: what `fit` returns, or its dict `history`: `elbo`, `reconstruction`, `kl`, and
+            with validation data `val_elbo` and so on.
         ax: Axes to draw on.
+        validation_freq: as `fit` had it, where it was given one: how many epochs lie between two
+            validations, or the numbers of the epochs that end in one, from 1. A number that leaves
+            no doubt is found from the lengths.
 
     Returns:
         The Axes; epochs against nats per example.
+
+    Raises:
+        ValueError: if one of the three is missing, or it is unclear which epochs were validated.
+
+    Example:
+
+    >>> history = {"elbo": [-9.0, -7.0], "reconstruction": [-8.0, -5.0], "kl": [1.0, 2.0]}
+    >>> vt.plots.terms(history | {"val_elbo": [-7.5]}).get_ylabel()
+    'nats per example'
     """
+    history = _history(history)
     ax = _axes(ax, figsize=(6, 3.5))
     epochs = np.arange(1, len(history["elbo"]) + 1)
     for i, name in enumerate(("elbo", "reconstruction", "kl")):
         ax.plot(epochs, history[name], color=_COLOURS[i], marker=_MARKERS[i], ms=3, label=name)
         if f"val_{name}" in history:
-            ax.plot(epochs, history[f"val_{name}"], "--", color=_COLOURS[i], label=f"val_{name}")
+            held_out = history[f"val_{name}"]
+            at = _validated(len(epochs), len(held_out), validation_freq)
+            ax.plot(at, held_out, "--", color=_COLOURS[i], label=f"val_{name}")
     ax.set(xlabel="epoch", ylabel="nats per example")
     ax.legend(fontsize="small")
     return ax
 
 
-def bounds(elbo, log_evidence, k_sample=None, k=None, ax=None):
+def _history(history):
+    """The dict of what `fit` returns, with the three terms in it."""
+    history = getattr(history, "history", history)
+    missing = [name for name in ("elbo", "reconstruction", "kl") if name not in history]
+    if missing:
+        raise ValueError(
+            "Expected `history` of the fit of a VAE, with elbo, reconstruction and kl. "
+            f"Received: one without {', '.join(missing)}; it has {sorted(history)}"
+        )
+    return history
+
+
+def _validated(epochs, count, freq):
+    """The numbers of the epochs, from 1, that ended in a validation: [count]."""
+    if isinstance(freq, (list, tuple, set, range, np.ndarray)):
+        at = [epoch for epoch in sorted(freq) if epoch <= epochs]
+    else:
+        freqs = range(1, epochs + 1) if freq is None else [require.count(freq, "validation_freq")]
+        fitting = [freq for freq in freqs if epochs // freq == count]
+        at = fitting[0] * np.arange(1, count + 1) if len(fitting) == 1 else []
+    if len(at) != count:
+        raise ValueError(
+            "Expected `validation_freq` as `fit` had it, which says after which epochs there was "
+            f"a validation. Received: validation_freq={freq!r}, {epochs} epochs, "
+            f"{count} validations"
+        )
+    return at
+
+
+def bounds(
+    elbo: Any,
+    log_evidence: Any,
+    k_sample: Any | None = None,
+    k: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """ELBO <= K-sample bound <= log p(x), example by example, in order of log p(x).
 
     Args:
@@ -72,7 +154,20 @@ def bounds(elbo, log_evidence, k_sample=None, k=None, ax=None):
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: if they are not of the same length.
+
+    Example:
+
+    >>> ax = vt.plots.bounds(elbo=[-3.0, -5.0], log_evidence=[-2.5, -4.0])
+    >>> ax.lines[0].get_ydata().tolist()
+    [-4.0, -2.5]
     """
+    _same_length(
+        {"elbo": elbo, "log_evidence": log_evidence}
+        | ({} if k_sample is None else {"k_sample": k_sample})
+    )
     ax = _axes(ax, figsize=(7, 3.8))
     order = np.argsort(np.asarray(log_evidence))
     ranks = np.arange(len(order))
@@ -87,55 +182,152 @@ def bounds(elbo, log_evidence, k_sample=None, k=None, ax=None):
     return ax
 
 
-def images(x, columns=10, ax=None, title=None):
-    """A mosaic of images, black on white, row by row.
+def _same_length(named):
+    """The longer one would be cut, without a word."""
+    shapes = {name: np.shape(values) for name, values in named.items()}
+    if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) != 1:
+        names = ", ".join(f"`{name}`" for name in shapes)
+        received = ", ".join(str(list(shape)) for shape in shapes.values())
+        raise ValueError(f"Expected {names} of one shape [N]. Received: shapes {received}")
+
+
+def images(x: Any, columns: int = 10, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """A mosaic of images, row by row: grey ones black on white, or in colour.
 
     Args:
-        x: shape [N, height, width].
+        x: grey levels, shape [N, height, width] or [N, height, width, 1], or red, green and blue,
+            shape [N, height, width, 3]. Numbers from 0 to 1 (what lies outside is drawn as the
+            nearer end), or, of type uint8 and if any is above 1, from 0 to 255.
         columns: images in a row.
         ax: Axes to draw on.
         title: above the mosaic.
 
     Returns:
         The Axes, without ticks.
+
+    Raises:
+        ValueError: if `x` is not of this form.
+
+    Example:
+
+    >>> ax = vt.plots.images(np.eye(8).reshape(1, 8, 8), columns=1)
+    >>> ax.images[0].get_array().shape  # with a frame of one pixel
+    (10, 10)
     """
-    x = np.asarray(x)
+    x, columns = _pixels(x), require.count(columns, "columns")
     rows = -(-len(x) // columns)
     ax = _axes(ax, figsize=(0.7 * columns, 0.7 * rows + (0.3 if title else 0)))
-    canvas = np.zeros((rows * columns, *np.add(x.shape[1:], 2)))  # a frame of one empty pixel
+    height, width, channels = np.add(x.shape[1:], (2, 2, 0))
+    white = 0.0 if channels == 1 else 1.0  # grey levels are ink, colours are light
+    canvas = np.full((rows * columns, height, width, channels), white)
     canvas[: len(x), 1:-1, 1:-1] = x
-    _, height, width = canvas.shape
-    mosaic = canvas.reshape(rows, columns, height, width).swapaxes(1, 2)
-    ax.imshow(mosaic.reshape(rows * height, columns * width), cmap="gray_r", vmin=0, vmax=1)
+    mosaic = canvas.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    mosaic = mosaic.reshape(rows * height, columns * width, channels)
+    ax.imshow(mosaic[..., 0] if channels == 1 else mosaic, cmap="gray_r", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[], title=title or "")
     return ax
 
 
-def latents(z, labels, names=None, ax=None):
+def _pixels(x):
+    """Images as [N, height, width, 1 or 3], each number from 0 to 1."""
+    x = np.asarray(x)
+    x = x[..., None] if x.ndim == 3 else x
+    if x.ndim != 4 or x.shape[-1] not in (1, 3) or not x.size:
+        raise ValueError(
+            "Expected images `x` of shape [N, height, width], or with 1 or 3 channels last, "
+            f"N >= 1. Received: shape {list(np.shape(x))}"
+        )
+    if x.dtype == np.uint8 and x.max() > 1:
+        return x / 255.0
+    if x.dtype.kind in "iu" and (x.min() < 0 or x.max() > 1):
+        raise ValueError(
+            "Expected `x` from 0 to 1, or of type uint8 from 0 to 255. "
+            f"Received: {x.dtype} from {x.min()} to {x.max()}"
+        )
+    return np.clip(x.astype("float64"), 0.0, 1.0)
+
+
+def latents(
+    z: Any,
+    labels: Any,
+    names: Sequence[str] | Mapping[int, str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Two latents of every example, each class with its own marker and colour.
 
     Args:
         z: shape [B, 2].
-        labels: integers, shape [B].
-        names: of the classes.
+        labels: integers, shape [B]; -1 marks an example whose class is not known, drawn in grey.
+        names: of the classes: `names[label]` is a str.
         ax: Axes to draw on.
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: if `z` has not two latents, or a label has no name.
+
+    Example:
+
+    >>> z, labels = np.array([[0.0, 1.0], [2.0, 3.0], [1.0, 1.0]]), [0, 1, -1]
+    >>> legend = vt.plots.latents(z, labels, names=("cat", "dog")).get_legend()
+    >>> [text.get_text() for text in legend.get_texts()]
+    ['unlabelled', 'cat', 'dog']
     """
-    z, labels = np.asarray(z), np.asarray(labels)
+    z, labels = _plane(z, labels)
+    classes = {label: _name(label, names) for label in np.unique(labels).tolist()}
+    import matplotlib
+
     ax = _axes(ax, figsize=(5.5, 4.5))
-    for i, label in enumerate(np.unique(labels)):
-        name = str(label) if names is None else names[label]
-        colour = plt.get_cmap("tab10")(i % 10)
-        marker = _MARKERS[i % len(_MARKERS)]
-        ax.scatter(*z[labels == label].T, s=12, marker=marker, color=colour, lw=0, label=name)
+    colours = matplotlib.colormaps["tab10"]
+    known = [label for label in classes if label != _UNLABELLED]
+    for label, name in classes.items():
+        colour: Any = "0.75"
+        marker = "."
+        if label != _UNLABELLED:
+            i = known.index(label)
+            colour, marker = colours(i % 10), _MARKERS[i % len(_MARKERS)]
+        first, second = z[labels == label].T
+        ax.scatter(first, second, s=12, marker=marker, color=colour, lw=0, label=name)
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
     ax.legend(fontsize="small", markerscale=1.5, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 
-def contours(z_1, z_2, log_densities, ax=None):
+def _plane(z, labels):
+    """z as [B, 2] and its labels as [B], integers."""
+    z, labels = np.asarray(z), np.asarray(labels)
+    if z.ndim != 2 or z.shape[1] != 2 or labels.shape != z.shape[:1]:
+        raise ValueError(
+            "Expected two latents `z` of shape [B, 2], such as z[:, :2], and `labels` of shape "
+            f"[B]. Received: shapes {list(z.shape)} and {list(labels.shape)}"
+        )
+    if labels.dtype.kind not in "iub":
+        raise ValueError(f"Expected `labels` to be integers. Received: {labels.dtype}")
+    return z, labels.astype(int)
+
+
+def _name(label, names):
+    """The name of a class. Python would take the last name for a label of -1, and say nothing."""
+    if label == _UNLABELLED:
+        return "unlabelled"
+    if names is None:
+        return str(label)
+    if isinstance(names, Mapping) and label in names:
+        return names[label]
+    if not isinstance(names, Mapping) and 0 <= label < len(names):
+        return names[label]
+    raise ValueError(
+        f"Expected `names` to have a name for each label. Received: label {label}, names={names!r}"
+    )
+
+
+def contours(
+    z_1: Any,
+    z_2: Any,
+    log_densities: Mapping[str, Any],
+    ax: Axes | None = None,
+) -> Axes:
     """Contours of densities over two latents, at 0.5, 1, 2 and 3 standard deviations of a Normal.
 
     Args:
@@ -146,7 +338,23 @@ def contours(z_1, z_2, log_densities, ax=None):
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: if a log-density has not the shape [N, M].
+
+    Example:
+
+    >>> z = np.linspace(-3, 3, 50)
+    >>> normal = -0.5 * np.add.outer(z**2, z**2)
+    >>> vt.plots.contours(z, z, {"p(z)": normal}).get_xlabel()
+    '$z_1$'
     """
+    for label, values in log_densities.items():
+        if np.shape(values) != (len(z_1), len(z_2)):
+            raise ValueError(
+                f"Expected log_densities[{label!r}] of shape [{len(z_1)}, {len(z_2)}], first axis "
+                f"z_1. Received: shape {list(np.shape(values))}"
+            )
     ax = _axes(ax, figsize=(5, 4.5))
     drops = [-0.5 * sigma**2 for sigma in (3, 2, 1, 0.5)]
     for i, (label, values) in enumerate(log_densities.items()):
