@@ -5,15 +5,21 @@ import hashlib
 import importlib.util
 import io
 import itertools
+import os
 import pathlib
 import random
 import shutil
+import socket
+import struct
 import sys
+import tempfile
 import urllib.error
 
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
+import tensorflow as tf
 
 from vae_tf import data
 
@@ -38,8 +44,38 @@ def empty_machine(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "_SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("VAE_TF_DATA", str(tmp_path / "own"))
-    monkeypatch.setattr(data.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
     return tmp_path
+
+
+def idx(array):
+    """The idx file of an array of small whole numbers, by the format's own description."""
+    array = np.asarray(array, np.uint8)
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def small_mnist(empty_machine, monkeypatch):
+    """An MNIST of 15 images in `own/mnist.npz`, with checksums of its own."""
+    rng, folder = np.random.default_rng(0), empty_machine / "own"
+    x, y = rng.integers(256, size=(15, 28, 28)), rng.integers(10, size=15)
+    arrays = {"x_train": x[:11], "y_train": y[:11], "x_test": x[11:], "y_test": y[11:]}
+    arrays = {key: array.astype("uint8") for key, array in arrays.items()}
+    sums = {key: hashlib.sha256(idx(arrays[m])).hexdigest() for key, m in data._MEMBERS.items()}
+    monkeypatch.setitem(data._LARGER, "mnist", data._LARGER["mnist"]._replace(sums=sums))
+    monkeypatch.setattr(data, "_NUM_TRAIN", 8)
+    folder.mkdir()
+    np.savez_compressed(folder / "mnist.npz", **dict(reversed(arrays.items())))
+    return arrays
+
+
+class Response(io.BytesIO):
+    """An answer of the network."""
+
+    def info(self):
+        return {}
 
 
 def rows(x):
@@ -328,29 +364,64 @@ class TestLargerSets:
         assert list(map(len, parts)) == [55_000, 5_000, 10_000]
         assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
 
-    def test_mnist_is_cut_in_the_frozen_order(self, empty_machine, monkeypatch):
-        y = np.arange(60_000) % 10
-        x = np.zeros((60_000, 28, 28), np.uint8)
-        x[55_000:, 0, 0] = 255
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, x_train=x, y_train=y, x_test=x[:10_000], y_test=y[:10_000])
-        monkeypatch.setattr(data, "_MNIST", hashlib.sha256(buffer.getvalue()).hexdigest())
-        (empty_machine / "own").mkdir()
-        (empty_machine / "own" / "mnist.npz").write_bytes(buffer.getvalue())
+    def test_mnist_is_cut_in_the_frozen_order(self, small_mnist):
+        d = data.load("mnist")
+        assert [x.shape for x in d[:3]] == [(n, 28, 28) for n in (8, 3, 4)]
+        np.testing.assert_array_equal(d.x_train, small_mnist["x_train"][:8] / np.float32(255))
+        np.testing.assert_array_equal(d.x_val, small_mnist["x_train"][8:] / np.float32(255))
+        np.testing.assert_array_equal(np.concatenate([d.y_train, d.y_val]), small_mnist["y_train"])
+        np.testing.assert_array_equal(d.y_test, small_mnist["y_test"])
+        assert d.label_names == tuple("0123456789") and d.x_train.dtype == np.float32
+
+    @pytest.mark.parametrize("form", ["stored", "compressed", "wide"])
+    def test_a_repacked_archive_has_the_same_content(self, small_mnist, empty_machine, form):
+        expected, path = data.load("mnist"), empty_machine / "own" / "mnist.npz"
+        before = path.read_bytes()
+        wide = {key: array.astype("int64") for key, array in small_mnist.items()}
+        save = np.savez if form == "stored" else np.savez_compressed
+        save(path, **(wide if form == "wide" else small_mnist))
+        assert path.read_bytes() != before
+        for ours, theirs in zip(data.load("mnist")[:6], expected[:6], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    @pytest.mark.parametrize("packed", [True, False])
+    @pytest.mark.parametrize("place", ["own", "system", "keras/datasets"])
+    def test_mnist_from_four_files(self, small_mnist, empty_machine, place, packed):
+        expected = data.load("mnist")
+        (empty_machine / "own" / "mnist.npz").unlink()
+        folder = empty_machine / place / "mnist"
+        folder.mkdir(parents=True)
+        for key, member in data._MEMBERS.items():
+            content = idx(small_mnist[member])
+            name = f"{key}-ubyte" + ".gz" * packed
+            (folder / name).write_bytes(gzip.compress(content) if packed else content)
+        for ours, theirs in zip(data.load("mnist")[:6], expected[:6], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_places_are_searched_in_order(self, small_mnist, empty_machine):
+        key, larger = "t10k-labels-idx1", data._LARGER["mnist"]
+        archive = empty_machine / "own" / "mnist.npz"
+        places = [empty_machine / "keras/datasets", empty_machine / "system", empty_machine / "own"]
+        contents = {place: idx(small_mnist["y_test"] + i) for i, place in enumerate(places, 1)}
+        for place in places:  # the last place first: each new one takes precedence
+            path = place / "mnist" / f"{key}-ubyte.gz"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(gzip.compress(contents[place]))
+            archive.unlink(missing_ok=True)
+            sums = {key: hashlib.sha256(contents[place]).hexdigest()}
+            found = data._array(larger._replace(sums=sums), key)
+            assert idx(found) == contents[place]
+
+    def test_the_real_mnist(self, monkeypatch):
+        folder = pathlib.Path(os.environ.get("VAE_TF_DATA") or "none")
+        if not (folder / "mnist").is_dir():
+            pytest.skip("no MNIST under VAE_TF_DATA")
+        monkeypatch.setenv("VAE_TF_DATA", str(folder))
         d = data.load("mnist")
         assert [x.shape for x in d[:3]] == SHAPES["fashion_mnist"]
-        assert d.x_train.max() == 0 and np.all(d.x_val[:, 0, 0] == 1)
-        np.testing.assert_array_equal(np.concatenate([d.y_train, d.y_val]), y)
-
-    def test_places_are_searched_in_order(self, empty_machine):
-        relative = "fashion-mnist/a-ubyte.gz"
-        places = [empty_machine / "own", empty_machine / "system", empty_machine / "keras/datasets"]
-        for place in reversed(places):  # the last place first: each new one takes precedence
-            path = place / relative
-            path.parent.mkdir(parents=True)
-            path.write_bytes(gzip.compress(place.name.encode()))
-            sha256 = hashlib.sha256(place.name.encode()).hexdigest()
-            assert data._fetch(relative, sha256) == place.name.encode()
+        assert d.y_train[:5].tolist() == [5, 0, 4, 1, 9]
+        few, all_ = rows(data.load("mnist5k").x_test), rows(d.x_train) | rows(d.x_val)
+        assert few <= all_
 
     @pytest.mark.parametrize("place", ["own", "system", "keras/datasets"])
     @pytest.mark.parametrize(
@@ -366,78 +437,70 @@ class TestLargerSets:
             data.load("fashion_mnist")
         assert path.read_bytes() == content
 
-    def test_a_damaged_npz_is_refused(self, empty_machine):
+    @pytest.mark.parametrize("content", [b"PK", b"", b"no archive", b"\x80\x04N."])
+    def test_a_damaged_npz_is_refused(self, empty_machine, content):
         (empty_machine / "own").mkdir()
-        (empty_machine / "own" / "mnist.npz").write_bytes(b"PK")
-        with pytest.raises(ValueError, match="(?s)Expected .* SHA-256 731c.* Received: .*Delete"):
+        (empty_machine / "own" / "mnist.npz").write_bytes(content)
+        with pytest.raises(ValueError, match="(?s)Expected .* SHA-256 ba89.* Received: .*Delete"):
             data.load("mnist")
+
+    def test_another_npz_is_refused(self, small_mnist, empty_machine):
+        path = empty_machine / "own" / "mnist.npz"
+        for changed in (small_mnist | {"x_test": small_mnist["x_test"] + 1}, {"a": np.zeros(2)}):
+            np.savez(path, **changed)
+            with pytest.raises(ValueError, match="(?s)Expected .* SHA-256 .* Received: .*Delete"):
+                data.load("mnist")
 
     @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
     def test_offline_names_every_place_and_what_to_do(self, empty_machine, monkeypatch, name):
-        def urlopen(url, timeout):
-            assert url.startswith(data._ADDRESS) and 0 < timeout <= 10
+        def urlopen(url, _=None):
+            assert url.startswith(data._ADDRESS) and 0 < socket.getdefaulttimeout() <= 10
             raise urllib.error.URLError("no route to host")
 
-        monkeypatch.setattr(data.urllib.request, "urlopen", urlopen)
+        monkeypatch.setattr("urllib.request.urlopen", urlopen)
         with pytest.raises(FileNotFoundError) as error:
             data.load(name)
         for said in ("own", "system", "keras", "https://", "no route to host", "VAE_TF_DATA"):
             assert said in str(error.value)
-        assert not (empty_machine / "keras").exists()
+        assert not (empty_machine / "keras").exists() and socket.getdefaulttimeout() is None
+        assert not list((empty_machine / "temporary").iterdir())
 
-    def download(self, monkeypatch, content, length=None):
-        def urlopen(url, timeout):
-            assert url == data._ADDRESS + "a.gz" and timeout == data._TIMEOUT
-            response = io.BytesIO(content)
-            response.headers = {"Content-Length": length}
+    def download(self, monkeypatch, response):
+        def urlopen(url, _=None):
+            assert url == data._ADDRESS + "t10k-labels-idx1-ubyte.gz"
             return response
 
-        monkeypatch.setattr(data.urllib.request, "urlopen", urlopen)
-        return data._fetch("fashion-mnist/a.gz", hashlib.sha256(b"true").hexdigest())
+        monkeypatch.setattr("urllib.request.urlopen", urlopen)
+        key = "t10k-labels-idx1"
+        larger = data._LARGER["fashion_mnist"]
+        sums = {key: hashlib.sha256(idx(np.arange(3))).hexdigest()}
+        return data._array(larger._replace(sums=sums), key)
 
     def test_a_download_goes_into_the_keras_cache(self, empty_machine, monkeypatch):
-        content = gzip.compress(b"true")
-        assert self.download(monkeypatch, content, str(len(content))) == b"true"
+        content = gzip.compress(idx(np.arange(3)))
+        found = self.download(monkeypatch, Response(content))
+        np.testing.assert_array_equal(found, np.arange(3))
         folder = empty_machine / "keras" / "datasets" / "fashion-mnist"
-        assert [path.name for path in folder.iterdir()] == ["a.gz"]
-        assert (folder / "a.gz").read_bytes() == content
+        assert [path.name for path in folder.iterdir()] == ["t10k-labels-idx1-ubyte.gz"]
+        assert (folder / "t10k-labels-idx1-ubyte.gz").read_bytes() == content
 
     def test_a_wrong_download_leaves_nothing(self, empty_machine, monkeypatch):
-        with pytest.raises(ValueError, match="(?s)Expected .* Received: .*thrown away"):
-            self.download(monkeypatch, b"<html>please log in</html>")
-        assert not list((empty_machine / "keras" / "datasets" / "fashion-mnist").iterdir())
+        with pytest.raises(ValueError, match="(?s)Expected .* Received: .*It came from"):
+            self.download(monkeypatch, Response(b"<html>please log in</html>"))
+        assert not (empty_machine / "keras").exists()
+        assert not list((empty_machine / "temporary").iterdir())
 
     def test_an_interrupted_download_leaves_nothing(self, empty_machine, monkeypatch):
-        class Broken(io.BytesIO):
-            headers = {}
-
-            def read(self, size):
+        class Broken(Response):
+            def read(self, size=-1):
                 if self.tell() >= 2**17:
                     raise TimeoutError("timed out")
                 return super().read(size)
 
-        response = Broken(bytes(2**18))
-        monkeypatch.setattr(data.urllib.request, "urlopen", lambda *_, **__: response)
         with pytest.raises(FileNotFoundError, match="timed out"):
-            data.load("mnist")
-        assert not list((empty_machine / "keras" / "datasets").iterdir())
-
-    def test_idx(self):
-        header = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3])
-        values = data._idx(header + bytes(range(6)), (2, 3))
-        np.testing.assert_array_equal(values, [[0, 1, 2], [3, 4, 5]])
-        wrong = [
-            (header + bytes(5), (2, 3)),  # a value is missing
-            (header + bytes(7), (2, 3)),
-            (header + bytes(6), (3, 2)),
-            (header + bytes(6), (6,)),
-            (bytes([0, 0, 13]) + header[3:] + bytes(6), (2, 3)),  # 13: floats
-            (header[:7], (2, 3)),
-            (b"", (2, 3)),
-        ]
-        for content, shape in wrong:
-            with pytest.raises(ValueError, match="Expected an idx file .* Received: "):
-                data._idx(content, shape)
+            self.download(monkeypatch, Broken(bytes(2**18)))
+        assert not (empty_machine / "keras").exists()
+        assert not list((empty_machine / "temporary").iterdir())
 
 
 class TestBinarize:
@@ -474,7 +537,7 @@ class TestBinarize:
 
     @pytest.mark.parametrize("bad", [["a"], [1j], [None]])
     def test_refuses_what_is_no_number(self, bad):
-        with pytest.raises(ValueError, match="Expected x to hold real numbers. Received: dtype"):
+        with pytest.raises(ValueError, match="Expected `x` to hold real numbers. Received: "):
             data.binarize(bad, seed=0)
 
     @pytest.mark.parametrize("seed", [True, np.bool_(False), 1.0, "1", None, -1])
@@ -552,15 +615,21 @@ class TestBatches:
         ("kwargs", "said"),
         [
             ({"x": np.zeros((0, 3))}, "Expected x of shape"),
-            ({"x": 0.5}, "Expected x of shape"),
+            ({"x": 0.5}, "Expected `x` to be an array of examples"),
+            ({"x": scipy.sparse.csr_matrix(np.eye(3))}, r"`x.toarray\(\)` makes one"),
+            ({"x": np.ma.masked_less(np.eye(3), 0.5)}, "without masked entries"),
             ({"x": [[np.nan]]}, "Expected x to hold finite"),
             ({"x": [[np.inf]]}, "Expected x to hold finite"),
-            ({"x": [["a"]]}, "Expected x to hold real numbers"),
+            ({"x": [["a"]]}, "Expected `x` to hold real numbers"),
             ({"x": [[1.5]], "binarize": True}, "Expected x to hold grey levels"),
             ({"binarize": 1}, "Expected binarize to be a bool"),
-            ({"batch_size": 0}, "Expected batch_size to be an integer >= 1"),
-            ({"batch_size": 2.0}, "Expected batch_size to be an integer >= 1"),
-            ({"batch_size": True}, "Expected batch_size to be an integer >= 1"),
+            ({"batch_size": 0}, "Expected `batch_size` to be a positive integer"),
+            ({"batch_size": 2.0}, "Expected `batch_size` to be a positive integer"),
+            ({"batch_size": True}, "Expected `batch_size` to be a positive integer"),
+            ({"condition": np.zeros(10)}, "Expected `condition` with a row for each of 11"),
+            ({"condition": (np.zeros(11), np.zeros(3))}, "Expected `condition` with a row"),
+            ({"condition": ()}, "Expected `condition` with a row"),
+            ({"condition": np.full(11, np.nan)}, "Expected `condition` to hold finite numbers"),
             ({"seed": None}, "Expected seed to be an integer >= 0"),
             ({"seed": True}, "Expected seed to be an integer >= 0"),
         ],
@@ -568,6 +637,67 @@ class TestBatches:
     def test_refuses(self, kwargs, said):
         with pytest.raises(ValueError, match=f"{said}.* Received: "):
             data.Batches(**{"x": self.x, **kwargs})
+
+
+class TestPixelsInEveryMode:
+    """The same seed gives the same pixels eagerly, in a graph and under XLA."""
+
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    def test_draw(self, jit_compile):
+        x = np.random.default_rng(0).random((17, 9, 5), np.float32)
+        batches = data.Batches(x, 17, seed=3, binarize=True)
+        program = tf.function(data.Batches.draw, jit_compile=jit_compile)
+        for index in (0, 5):
+            drawn = program(tf.constant(x), tf.constant(batches.draw_seed), tf.constant(index))
+            eager = data.Batches.draw(x, batches.draw_seed, index)
+            np.testing.assert_array_equal(drawn, eager)
+
+    def test_they_are_those_of_earlier_versions(self):
+        x, seed = np.full((20, 30), 0.5, np.float32), np.array([5, -7], np.int32)
+        own = tf.random.experimental.stateless_fold_in(seed, 2, alg="philox")
+        uniform = tf.random.stateless_uniform(x.shape, own, alg="philox")
+        np.testing.assert_array_equal(
+            data.Batches.draw(x, seed, 2), tf.cast(uniform < x, "float32")
+        )
+
+
+class TestCondition:
+    x = np.arange(66, dtype=np.float32).reshape(22, 3)
+
+    def test_its_rows_go_with_those_of_x(self):
+        labels, sizes = np.arange(22), np.linspace(0, 1, 44).reshape(22, 2)
+        batches = data.Batches(self.x, 5, seed=1, condition=(labels, sizes))
+        for seen in epochs(batches, 2):
+            for ((x, label, size),) in seen:
+                np.testing.assert_array_equal(x, self.x[label])
+                np.testing.assert_array_equal(size, sizes[label].astype("float32"))
+                assert label.dtype == labels.dtype and size.dtype == np.float32
+
+    def test_x_is_the_same_with_one_and_without(self):
+        grey = np.linspace(0, 1, 66).reshape(22, 3)
+        plain, given = (
+            data.Batches(grey, 5, 2, True, condition=c) for c in (None, np.full((22, 1), 0.5))
+        )
+        for ours, theirs in zip(epochs(given), epochs(plain), strict=True):
+            for ((x, condition),), alone in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(x, alone)
+                np.testing.assert_array_equal(condition, 0.5)  # is not binarised
+
+    def test_keras_hands_both_to_the_model(self):
+        x, condition = keras.layers.Input((3,)), keras.layers.Input((2,))
+        y = keras.layers.Dense(1)(keras.layers.Concatenate()([x, condition]))
+        model = keras.Model([x, condition], y)
+        batches = data.Batches(self.x, 5, condition=self.x[:, :2])
+        assert model.predict(batches, verbose=0).shape == (22, 1)
+        unpacked = keras.utils.unpack_x_y_sample_weight(batches[0])
+        assert len(unpacked[0]) == 2 and unpacked[1:] == (None, None)
+
+    def test_containers(self):
+        frame = type("Frame", (), {"to_numpy": lambda _: np.ones((22, 2)), "ndim": 2})()
+        ((_, condition),) = data.Batches(self.x, 5, condition=frame)[0]
+        np.testing.assert_array_equal(condition, np.ones((5, 2)))
+        with pytest.raises(ValueError, match=r"`condition.toarray\(\)` makes one"):
+            data.Batches(self.x, condition=scipy.sparse.csr_matrix(self.x))
 
 
 class Recorder(keras.Model):

@@ -5,21 +5,25 @@ SHA-256 that stands in this file, and anything else is refused. `data/README.md`
 set comes from, under which licence, and how its file was made.
 """
 
+import contextlib
 import gzip
 import hashlib
-import http.client
-import io
 import math
 import os
 import pathlib
-import urllib.request
+import pickle
+import socket
+import tempfile
+import zipfile
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
+
+from vae_tf._core import random, require
+from vae_tf._core.models import as_condition
 
 __all__ = ["Batches", "Dataset", "binarize", "load"]
 
@@ -30,17 +34,51 @@ _SHIPPED = {
     "pbmc": ("8b634d485e62bf4fe6ad0d80da53a1243e675e1ad88dfd5b6444abf7393e3978", 1),
     "sprites": ("b04c98bf28bc76d52b4997f8122b829f731103bab1f3d7930d13a2170bdef64d", 1),
 }
-_MNIST = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-# of the unpacked bytes: the gzip header holds a date and a name, in which good copies differ
-_FASHION_MNIST = {
-    "train-images-idx3": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "train-labels-idx1": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "t10k-images-idx3": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "t10k-labels-idx1": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+
+
+class _Larger(NamedTuple):
+    """A set of four arrays, as idx files or as an archive of NumPy's."""
+
+    folder: str  # of the idx files
+    archive: str | None
+    sums: dict  # name of the idx file: SHA-256 of its bytes, unpacked
+    label_names: tuple
+
+
+# of the unpacked bytes: a gzip header holds a date and a name, an archive is packed in many ways
+_LARGER = {
+    "mnist": _Larger(
+        "mnist",
+        "mnist.npz",
+        {
+            "train-images-idx3": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+        tuple("0123456789"),
+    ),
+    "fashion_mnist": _Larger(
+        "fashion-mnist",
+        None,
+        {
+            "train-images-idx3": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+        (
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+    ),
 }
-_DIGITS = tuple("0123456789")
-_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
-_CLOTHES += ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_MEMBERS = {  # of an archive
+    "train-images-idx3": "x_train",
+    "train-labels-idx1": "y_train",
+    "t10k-images-idx3": "x_test",
+    "t10k-labels-idx1": "y_test",
+}
 _NUM_TRAIN = 55_000  # of the 60,000 training examples of a larger set; the other 5,000 validate
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
@@ -48,6 +86,8 @@ _SHIPPED_FOLDERS = (_PACKAGE / "_files", _PACKAGE.parent / "data")  # installed;
 _SYSTEM_FOLDER = pathlib.Path("/usr/share/datasets")  # Debian's dataset-fashion-mnist
 _ADDRESS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"  # as keras.datasets
 _TIMEOUT = 10.0  # seconds without an answer
+_UNREADABLE = (EOFError, KeyError, ValueError, gzip.BadGzipFile, pickle.UnpicklingError)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error)
 
 
 class Dataset(NamedTuple):
@@ -70,12 +110,14 @@ class Dataset(NamedTuple):
     factor_sizes: tuple | None = None  # y[:, f] takes the values 0 to factor_sizes[f] - 1
 
 
-def load(name):
+def load(name: str) -> Dataset:
     """Loads one of the data sets of the course.
 
     The first four ship with the package: no network, no wait. The two larger ones are looked for
     in the folder that the environment variable `VAE_TF_DATA` names, in `/usr/share/datasets`, and
     in the Keras cache (`datasets` in `$KERAS_HOME` or `~/.keras`), then downloaded into that cache.
+    They may be there as `mnist.npz`, or as the four files `train-images-idx3-ubyte.gz` and so on,
+    unpacked or not, in a folder `mnist` or `fashion-mnist`.
 
     Args:
         name: One of `"mnist5k"` (digits, `[28, 28]`; 4,000, 500 and 500 examples),
@@ -95,20 +137,16 @@ def load(name):
 
     Example:
 
-    ```python
-    digits = load("digits")
-    digits.x_train.shape  # (1297, 8, 8)
-    ```
+    >>> vt.data.load("digits").x_train.shape
+    (1297, 8, 8)
     """
-    known = (*_SHIPPED, "fashion_mnist", "mnist")
+    known = (*_SHIPPED, *reversed(_LARGER))
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"Expected name to be one of {known}. Received: name={name!r}")
-    if name in _SHIPPED:
-        return _load_shipped(name)
-    return _load_mnist() if name == "mnist" else _load_fashion_mnist()
+    return _load_shipped(name) if name in _SHIPPED else _load_larger(_LARGER[name])
 
 
-def binarize(x, seed):
+def binarize(x: Any, seed: int) -> np.ndarray:
     """Draws each pixel once from the Bernoulli distribution whose mean is its grey level.
 
     Args:
@@ -123,13 +161,12 @@ def binarize(x, seed):
 
     Example:
 
-    ```python
-    binarize([[0.0, 0.3, 1.0]], seed=0)  # 0 stays 0 and 1 stays 1, whatever the seed
-    ```
+    >>> vt.data.binarize([[0.0, 1.0, 1.0]], seed=0)  # 0 stays 0 and 1 stays 1
+    array([[0., 1., 1.]], dtype=float32)
 
     Source: Salakhutdinov and Murray, 2008, On the quantitative analysis of deep belief networks.
     """
-    x, rng = _floats(x, grey=True), np.random.default_rng(_integer("seed", seed, minimum=0))
+    x, rng = _floats(x, grey=True), np.random.default_rng(_seed(seed))
     # u uniform on [0, 1): P(u < x) = x
     return (rng.random(x.shape, dtype=np.float32) < x).astype(np.float32)
 
@@ -137,12 +174,11 @@ def binarize(x, seed):
 class Batches(keras.utils.PyDataset):
     """Shuffled batches of `x` for `fit`, each gathered whole; binarised afresh at every epoch.
 
-    `seed` and the number of the epoch, `epoch`, determine every batch. Keras ends an epoch with
-    `on_epoch_end`, and calls it once more before the first: a `fit` starts with epoch 1. In a loop
-    of your own, call it after each pass. `vt.VAE.fit` keeps the order of these batches; the `fit`
-    of another Keras model needs `shuffle=False` for that. Where XLA compiles `vt.VAE.fit` (on a
-    GPU, or in a long training) it draws other pixels, with the same probabilities. With
-    `steps_per_epoch` an epoch may end before all examples were seen.
+    `seed` and the number of the epoch, `epoch`, determine every batch: the same pixels eagerly, in
+    a graph and where XLA compiles. Keras ends an epoch with `on_epoch_end`, and calls it once more
+    before the first: a `fit` starts with epoch 1. In a loop of your own, call it after each pass.
+    `vt.VAE.fit` keeps the order of these batches; the `fit` of another Keras model needs
+    `shuffle=False` for that. With `steps_per_epoch` an epoch may end before all examples were seen.
 
     Args:
         x: Examples, finite numbers, shape `[N, *event]`, N >= 1; used as float32.
@@ -150,6 +186,9 @@ class Batches(keras.utils.PyDataset):
         seed: Integer >= 0.
         binarize: Whether each epoch draws the pixels anew, as `binarize` does (dynamic
             binarisation); `x` must then be in [0, 1]. With `False`, `x` stays as it is.
+        condition: What a conditional model knows beside `x`: an array `[N, ...]` or a tuple of
+            them, whose rows go with those of `x`. It is never binarised. A batch is then
+            `((x, condition),)`, or `((x, first, second, ...),)`.
         **kwargs: Passed on to `keras.utils.PyDataset`, for example `workers`.
 
     Raises:
@@ -157,46 +196,58 @@ class Batches(keras.utils.PyDataset):
 
     Example:
 
-    ```python
-    batches = Batches(load("mnist5k").x_train, batch_size=100, seed=0, binarize=True)
-    batches[0].shape  # (100, 28, 28)
-    vae.fit(batches, epochs=10, shuffle=False)
-    ```
+    >>> digits = vt.data.load("mnist5k")
+    >>> batches = vt.data.Batches(digits.x_train, batch_size=100, binarize=True)
+    >>> batches[0].shape
+    (100, 28, 28)
+    >>> ((x, labels),) = vt.data.Batches(digits.x_train, 100, condition=digits.y_train)[0]
+    >>> labels.shape
+    (100,)
     """
 
-    def __init__(self, x, batch_size=128, seed=0, binarize=False, **kwargs):
+    def __init__(
+        self,
+        x: Any,
+        batch_size: int = 128,
+        seed: int = 0,
+        binarize: bool = False,
+        *,
+        condition: Any = None,
+        **kwargs: Any,
+    ):
         if not isinstance(binarize, (bool, np.bool_)):
             raise ValueError(f"Expected binarize to be a bool. Received: binarize={binarize!r}")
-        self.x = _floats(x, grey=binarize)
-        if self.x.ndim < 1 or len(self.x) < 1:
+        self.x = _floats(require.examples(x), grey=bool(binarize))
+        if len(self.x) < 1:
             raise ValueError(f"Expected x of shape [N, *event], N >= 1. Received: {self.x.shape}")
-        self.batch_size = _integer("batch_size", batch_size, minimum=1)
-        self.seed = _integer("seed", seed, minimum=0)
+        self.condition = _condition(condition, len(self.x))  # a tuple, or None
+        self.batch_size = require.count(batch_size, "batch_size")
+        self.seed = _seed(seed)
         self.binarize = bool(binarize)
         super().__init__(**kwargs)
         self.epoch = -1
         self.on_epoch_end()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return math.ceil(len(self.x) / self.batch_size)
 
-    def __getitem__(self, index):
-        """Batch `index` of this epoch, float32, shape `[batch_size, *event]`."""
+    def __getitem__(self, index: int) -> Any:
+        """Batch `index` of this epoch: x `[batch_size, *event]`, or `((x, *conditions),)`."""
         if not 0 <= index < len(self):
             raise IndexError(f"Expected 0 <= index < {len(self)}. Received: index={index}")
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         x = self.x[rows]  # [B, *event]
-        return self.draw(x, self.draw_seed, index).numpy() if self.binarize else x
+        x = self.draw(x, self.draw_seed, index).numpy() if self.binarize else x
+        return x if self.condition is None else ((x, *(part[rows] for part in self.condition)),)
 
     @staticmethod
-    def draw(x, seed, index):
+    def draw(x: Any, seed: Any, index: Any) -> tf.Tensor:
         """Binary pixels for batch `index` of the epoch with this seed; also inside a program."""
-        own_seed = tf.random.experimental.stateless_fold_in(seed, index, alg="philox")
         # u uniform on [0, 1): P(u < x) = x
-        uniform = tf.random.stateless_uniform(tf.shape(x), own_seed, alg="philox")
+        uniform = random.uniform(tf.shape(x), random.fold_in(seed, index))
         return tf.cast(uniform < x, tf.float32)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Moves on to the next epoch: a new order, and new draws."""
         self.epoch += 1
         # a stream of its own for each purpose in each epoch: no draw depends on an earlier call
@@ -214,7 +265,10 @@ def _load_shipped(name):
             f"Expected {name}.npz at one of{_lines(paths)}Received: no such file. "
             "Install vae_tf again, or make the file as data/README.md says"
         )
-    arrays = _unpack_npz(_read(path, sha256, "Install vae_tf again, or restore the file with git"))
+    received = hashlib.sha256(path.read_bytes()).hexdigest()
+    _compare(path, sha256, received, "Install vae_tf again, or restore the file with git")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
     x = arrays["x"] if name != "sprites" else np.unpackbits(arrays["x"], axis=-1)
     x = x.astype(np.float32) / np.float32(one)
     y = arrays["y"].astype(np.int32)
@@ -222,32 +276,19 @@ def _load_shipped(name):
     names = {key: tuple(arrays[key].tolist()) for key in arrays if key not in ("x", "y", "split")}
     return _dataset(
         parts,
-        names.get("cell_types") or names.get("shapes") or _DIGITS,
+        names.get("cell_types") or names.get("shapes") or tuple("0123456789"),
         names.get("genes"),
         names.get("factor_names"),
         names.get("factor_sizes"),
     )
 
 
-def _load_mnist():
-    arrays = _unpack_npz(_fetch("mnist.npz", _MNIST))
-    return _large(*(arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")), _DIGITS)
-
-
-def _load_fashion_mnist():
-    shapes = [(60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)]
-    arrays = [
-        _idx(_fetch(f"fashion-mnist/{key}-ubyte.gz", sha256), shape)
-        for (key, sha256), shape in zip(_FASHION_MNIST.items(), shapes, strict=True)
-    ]
-    return _large(*arrays, _CLOTHES)
-
-
-def _large(pixels, labels, test_pixels, test_labels, label_names):
+def _load_larger(larger):
+    pixels, labels, test_pixels, test_labels = (_array(larger, key) for key in larger.sums)
     x, x_test = (a.astype(np.float32) / np.float32(255) for a in (pixels, test_pixels))
     y, y_test = (a.astype(np.int32) for a in (labels, test_labels))
     parts = x[:_NUM_TRAIN], x[_NUM_TRAIN:], x_test, y[:_NUM_TRAIN], y[_NUM_TRAIN:], y_test
-    return _dataset(parts, label_names, None)
+    return _dataset(parts, larger.label_names, None)
 
 
 def _dataset(parts, *names):
@@ -256,72 +297,93 @@ def _dataset(parts, *names):
     return Dataset(*parts, *names)
 
 
-def _fetch(relative, sha256):
-    """Returns the checked content of a file of a larger set, from disk or from the network."""
-    cache = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
-    own = os.environ.get("VAE_TF_DATA")
-    folders = (*([pathlib.Path(own).expanduser()] if own else []), _SYSTEM_FOLDER, cache)
-    paths = [folder / relative for folder in folders]
+def _array(larger, key):
+    """One of the four arrays of a larger set, checked, from disk or from the network."""
+    packed, unpacked = f"{larger.folder}/{key}-ubyte.gz", f"{larger.folder}/{key}-ubyte"
+    names = [*([larger.archive] if larger.archive else []), packed, unpacked]
+    paths = [folder / name for folder in _folders() for name in names]
     for path in paths:
         if path.is_file():
-            return _read(path, sha256, "Delete this file, and load again")
-    url = _ADDRESS + relative.rpartition("/")[-1]
+            return _read(path, key, larger.sums[key], "Delete this file, and load again")
+    path = _folders()[-1] / names[0]
+    url = _ADDRESS + path.name
     try:
-        return _download(url, paths[-1], sha256)
-    except (OSError, http.client.HTTPException) as error:
+        with _downloaded(url) as file:
+            array = _read(file, key, larger.sums[key], f"It came from {url}; load again")
+            _put(path, file.read_bytes())
+    except OSError as error:
         raise FileNotFoundError(
-            f"Expected {relative} at one of{_lines([*paths, url])}Received: no such file, and no "
-            f"download ({error}). Connect to the network once, or set the environment variable "
-            f"VAE_TF_DATA to a folder that holds {relative}; load('mnist5k') needs neither"
+            f"Expected {' or '.join(names)} at one of{_lines([*paths, url])}Received: no such "
+            f"file, and no download ({error}). Connect to the network once, or set the environment "
+            f"variable VAE_TF_DATA to a folder that holds {names[0]}; load('mnist5k') needs neither"
         ) from error
+    return array
 
 
-def _download(url, path, sha256):
-    """Downloads to a file beside `path`, checks it, then renames it: `path` is whole or absent."""
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{os.getpid()}.part.{path.name}")
-        total = int(response.headers.get("Content-Length") or 0) or None
+def _folders():
+    """Where a larger set is looked for; what is downloaded goes into the last one."""
+    cache = pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+    own = os.environ.get("VAE_TF_DATA")
+    return *([pathlib.Path(own).expanduser()] if own else []), _SYSTEM_FOLDER, cache
+
+
+@contextlib.contextmanager
+def _downloaded(url):
+    """A file from the network, in a folder that goes when it has been read."""
+    before = socket.getdefaulttimeout()
+    with tempfile.TemporaryDirectory() as folder:
+        socket.setdefaulttimeout(_TIMEOUT)  # Keras sets none, and would wait for ever
         try:
-            with part.open("wb") as file, tqdm(total=total, unit="B", unit_scale=True) as bar:
-                while chunk := response.read(2**16):
-                    bar.update(file.write(chunk))
-            content = _read(part, sha256, f"It came from {url} and was thrown away; load again")
-            part.replace(path)
+            name = url.rpartition("/")[-1]
+            path = keras.utils.get_file(name, url, cache_dir=folder, cache_subdir="")
+        except Exception as error:  # Keras makes plain ones of those of the network
+            raise OSError(str(error)) from error
         finally:
-            part.unlink(missing_ok=True)
-    return content
+            socket.setdefaulttimeout(before)
+        yield pathlib.Path(path)
 
 
-def _read(path, sha256, remedy):
-    """Returns the bytes of a file, of a .gz file the unpacked ones, if they have this SHA-256."""
-    content = path.read_bytes()
+def _put(path, content):
+    """Writes a file beside `path`, then renames it: `path` is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{os.getpid()}.part.{path.name}")
     try:
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read(path, key, sha256, remedy):
+    """An array from an idx file, packed or not, or from an archive, if its SHA-256 is this."""
+    try:
+        content = _idx(path, key)
         received = hashlib.sha256(content).hexdigest()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        received = f"a gzip file that cannot be unpacked ({error})"
-    if received != sha256:
-        raise ValueError(f"Expected {path} with SHA-256 {sha256}. Received: {received}. {remedy}")
-    return content
+    except _UNREADABLE as error:
+        content, received = b"", f"a file that cannot be unpacked ({error})"
+    _compare(path, sha256, received, remedy, f"whose {key} has")
+    images = key.endswith("3")
+    # after a number for the type of the file, and the length of each axis
+    values = np.frombuffer(content, np.uint8, offset=16 if images else 8)
+    return values.reshape(-1, 28, 28) if images else values
 
 
-def _unpack_npz(content):
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return dict(archive)
+def _idx(path, key):
+    """The bytes of the idx file, or those that it would have, of the array in an archive."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            array = archive[_MEMBERS[key]].astype(np.uint8)
+        header = (0x0800 + array.ndim, *array.shape)  # 0x08: unsigned bytes
+        return b"".join(n.to_bytes(4, "big") for n in header) + array.tobytes()
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
-def _idx(content, shape):
-    """Reads an idx file of unsigned bytes: a magic number, the length of each axis, the values."""
-    start = 4 * (1 + len(shape))
-    expected = (0x0800 + len(shape), *shape)  # 0x08: unsigned bytes; then the number of axes
-    received = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(0, start, 4))
-    if received != expected or len(content) != start + math.prod(shape):
+def _compare(path, expected, received, remedy, has="with"):
+    if received != expected:
         raise ValueError(
-            f"Expected an idx file with magic number and shape {expected} in "
-            f"{start + math.prod(shape)} bytes. Received: {received} in {len(content)} bytes"
+            f"Expected {path} {has} SHA-256 {expected}. Received: {received}. {remedy}"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _lines(places):
@@ -329,7 +391,7 @@ def _lines(places):
 
 
 def _floats(x, grey):
-    x = np.asarray(x)
+    x = require.examples(x) if np.ndim(x) else np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise ValueError(f"Expected x to hold real numbers. Received: dtype {x.dtype}")
     floats = x.astype(np.float32, copy=False)
@@ -339,10 +401,20 @@ def _floats(x, grey):
     return floats
 
 
-def _integer(name, value, minimum):
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_integer or value < minimum:
-        raise ValueError(
-            f"Expected {name} to be an integer >= {minimum}. Received: {name}={value!r}"
-        )
-    return int(value)
+def _condition(condition, count):
+    """A tuple of arrays, each with a row for each example; float32 where they are fractions."""
+    parts = as_condition(condition, count)
+    if parts is None:
+        return None
+    parts = [np.asarray(part) for part in parts]
+    for part in parts:
+        if part.dtype.kind == "f" and not np.isfinite(part).all():
+            raise ValueError("Expected `condition` to hold finite numbers. Received: NaN or inf")
+    return tuple(part.astype(np.float32) if part.dtype.kind == "f" else part for part in parts)
+
+
+def _seed(seed):
+    is_integer = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not is_integer or seed < 0:
+        raise ValueError(f"Expected seed to be an integer >= 0. Received: seed={seed!r}")
+    return int(seed)
