@@ -1,18 +1,22 @@
-"""TFP distributions as the layers return them: the same objects, with three things added.
+"""TFP distributions as the layers return them: the same objects, with some things added.
 
 A distribution is not a tensor. Feeding one to the next layer, or asking `predict` for it, is
 refused with an error that says what to take instead: a hidden sample would be randomness without
-a seed, a hidden mean would be another model. And the KL between a Normal with a full and one with
-a diagonal covariance, which TFP lacks, is registered in closed form. The two families that nearly
-every VAE is made of, Normals and Bernoullis, compute faster what they compute.
+a seed, a hidden mean would be another model. The KL between a Normal with a full and one with a
+diagonal covariance, which TFP lacks, is registered in closed form. Normals, Bernoullis and
+mixtures draw the same numbers from the same seed eagerly, in a graph and under XLA.
 """
+
+from typing import Any, NoReturn
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from vae_tf._core import random
+
 tfd = tfp.distributions
 
-__all__ = ["Bernoulli", "Independent", "MultivariateNormalTriL", "Normal"]
+__all__ = ["Bernoulli", "Independent", "Mixture", "MultivariateNormalTriL", "Normal"]
 
 
 class _NotATensor:
@@ -26,30 +30,53 @@ class _NotATensor:
             "`model(x).mean()`, or `vae.predict(x)`, which is the mean of a reconstruction."
         )
 
-    def numpy(self):
+    def numpy(self) -> NoReturn:
+        """Raises TypeError: a distribution is not a tensor."""
         self._refuse()
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         self._refuse()
 
 
 class Independent(_NotATensor, tfd.Independent):
-    """`tfd.Independent`, with a clear error where a tensor is expected."""
+    """`tfd.Independent`, with a clear error where a tensor is expected.
+
+    Example:
+
+    >>> Independent(Normal(tf.zeros([5, 2]), 1.0), reinterpreted_batch_ndims=1).event_shape
+    TensorShape([2])
+    """
 
 
 class MultivariateNormalTriL(_NotATensor, tfd.MultivariateNormalTriL):
-    """`tfd.MultivariateNormalTriL`, with a clear error where a tensor is expected."""
+    """`tfd.MultivariateNormalTriL`: loc + T noise, the same draws in every mode.
+
+    Example:
+
+    >>> MultivariateNormalTriL(tf.zeros([5, 2]), tf.eye(2)).sample(7, seed=[0, 1]).shape
+    TensorShape([7, 5, 2])
+    """
+
+    def _call_sample_n(self, sample_shape, seed, **_):
+        # TFP takes this way for what it transforms, past `_sample_n`.
+        lead = tf.reshape(tf.convert_to_tensor(sample_shape, tf.int32), [-1])
+        parts = [lead, self.batch_shape_tensor(), self.event_shape_tensor()]
+        noise = random.normal(tf.concat(parts, axis=0), tfp.random.sanitize_seed(seed), self.dtype)
+        return self.loc + self.scale.matvec(noise)
 
 
 class Normal(tfd.Normal):
-    """`tfd.Normal`, whose draws do not slow down a program that XLA compiles."""
+    """`tfd.Normal`: loc + scale noise, the same draws in every mode.
+
+    Example:
+
+    >>> Normal(tf.zeros([5, 2]), 1.0).sample(7, seed=[0, 1]).shape
+    TensorShape([7, 5, 2])
+    """
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
-        # Left to choose the algorithm, XLA takes one that is ten times slower on a CPU.
-        noise = tf.random.stateless_normal(
-            shape, tfp.random.sanitize_seed(seed), dtype=self.dtype, alg="philox"
-        )
+        noise = random.normal(shape, tfp.random.sanitize_seed(seed), self.dtype)
         return self.loc + self.scale * noise
 
 
@@ -57,12 +84,45 @@ class Bernoulli(tfd.Bernoulli):
     """`tfd.Bernoulli` of logits, for zeros and ones only.
 
     TFP's own accepts what lies between as well, and computes two logarithms for each value.
+
+    Example:
+
+    >>> Bernoulli(logits=tf.zeros([5, 2]), dtype="float32").sample(7, seed=[0, 1]).shape
+    TensorShape([7, 5, 2])
     """
 
     def _log_prob(self, event):
         # log p(x) = -log(1 + exp((1 - 2 x) logit))
         sign = 1 - 2 * tf.cast(event, self.logits.dtype)
         return -tf.math.softplus(sign * self.logits)
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
+        probs = self.probs_parameter()
+        below = random.uniform(shape, tfp.random.sanitize_seed(seed), probs.dtype) < probs
+        return tf.cast(below, self.dtype)
+
+
+class Mixture(_NotATensor, tfd.MixtureSameFamily):
+    """`tfd.MixtureSameFamily` whose draws are the same in every mode, where its components' are.
+
+    Example:
+
+    >>> parts = Independent(Normal(tf.zeros([4, 2]), 1.0), reinterpreted_batch_ndims=1)
+    >>> Mixture(tfd.Categorical(logits=tf.zeros([4])), parts).sample(7, seed=[0, 1]).shape
+    TensorShape([7, 2])
+    """
+
+    def _sample_n(self, n, seed=None):
+        which, what = random.split(tfp.random.sanitize_seed(seed), 2)
+        draws = self.components_distribution.sample(n, seed=what)  # [n, *batch, K, *event]
+        # The component is the number of partial sums of the weights that u has passed.
+        weights = self.mixture_distribution.probs_parameter()
+        sums = tf.cumsum(weights, axis=-1)[..., :-1]
+        axis = draws.shape.rank - self.event_shape.rank - 1
+        u = random.uniform(tf.shape(draws)[:axis], which, weights.dtype)[..., tf.newaxis]
+        chosen = tf.reduce_sum(tf.cast(u >= sums, tf.int32), axis=-1)  # [n, *batch]
+        return tf.gather(draws, chosen, axis=axis, batch_dims=axis)
 
 
 def _as_multivariate(q):
@@ -74,13 +134,24 @@ def _as_multivariate(q):
     return tfd.MultivariateNormalDiag(loc, scale)
 
 
-# TFP has the KL between two multivariate Normals and between two Independents, not between one
-# of each; a full-covariance posterior against a diagonal prior is exactly that.
-@tfd.RegisterKL(tfd.MultivariateNormalLinearOperator, tfd.Independent)
 def _kl_full_diagonal(a, b, name=None):
     return tfd.kl_divergence(a, _as_multivariate(b), name=name)
 
 
-@tfd.RegisterKL(tfd.Independent, tfd.MultivariateNormalLinearOperator)
 def _kl_diagonal_full(a, b, name=None):
     return tfd.kl_divergence(_as_multivariate(a), b, name=name)
+
+
+def _register_kl(a, b, divergence):
+    """Once: where this module is loaded again, TFP has the function already."""
+    try:
+        tfd.RegisterKL(a, b)(divergence)
+    except ValueError as error:
+        if "already registered" not in str(error):
+            raise
+
+
+# TFP has the KL between two multivariate Normals and between two Independents, not between one
+# of each; a full-covariance posterior against a diagonal prior is exactly that.
+_register_kl(tfd.MultivariateNormalLinearOperator, tfd.Independent, _kl_full_diagonal)
+_register_kl(tfd.Independent, tfd.MultivariateNormalLinearOperator, _kl_diagonal_full)

@@ -10,6 +10,7 @@ before predicts them all, and one row of parameters is one posterior.
 
 import functools
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ import tensorflow_probability as tfp
 
 from vae_tf._core import require
 from vae_tf.layers.base import ToDistribution, scale_from
-from vae_tf.layers.distributions import _NotATensor
+from vae_tf.layers.distributions import Independent, Normal, _NotATensor
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
@@ -36,9 +37,23 @@ class FlowedNormal(_NotATensor, tfd.TransformedDistribution):
         num_flows: how many couplings.
         hidden: the width of the network inside each.
         min_scale: the floor under the scale.
+
+    Example:
+
+    >>> params = tf.zeros([5, CouplingFlow.params_size(2)])
+    >>> FlowedNormal(params, 2, num_flows=4, hidden=16, min_scale=1e-6).event_shape
+    TensorShape([2])
     """
 
-    def __init__(self, params, event_size, num_flows, hidden, min_scale, name="FlowedNormal"):
+    def __init__(
+        self,
+        params: Any,
+        event_size: int,
+        num_flows: int,
+        hidden: int,
+        min_scale: float,
+        name: str = "FlowedNormal",
+    ):
         parameters = dict(locals())
         self._params, self._event_size = tf.convert_to_tensor(params), event_size
         self._num_flows, self._hidden, self._min_scale = num_flows, hidden, min_scale
@@ -49,7 +64,7 @@ class FlowedNormal(_NotATensor, tfd.TransformedDistribution):
         stretch = tfb.Shift(loc)(tfb.Scale(scale_from(raw, min_scale)))
         zeros = tf.zeros_like(loc)
         super().__init__(
-            tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), reinterpreted_batch_ndims=1),
+            Independent(Normal(zeros, tf.ones_like(zeros)), reinterpreted_batch_ndims=1),
             tfb.Chain([stretch, *reversed(couplings)]),
             parameters=parameters,
             name=name,
@@ -61,12 +76,12 @@ class FlowedNormal(_NotATensor, tfd.TransformedDistribution):
         return {"params": tfp.util.ParameterProperties(event_ndims=1)}
 
     @property
-    def params(self):
+    def params(self) -> tf.Tensor:
         """The row of parameters of each example, shape [..., P]."""
         return self._params
 
     @property
-    def layer_config(self):
+    def layer_config(self) -> dict[str, Any]:
         """What the `CouplingFlow` was made of that gave this distribution."""
         names = ("event_size", "num_flows", "hidden", "min_scale")
         return {name: self.parameters[name] for name in names}
@@ -164,6 +179,8 @@ class CouplingFlow(ToDistribution):
     (Dinh, Sohl-Dickstein and Bengio 2017; as a posterior, Rezende and Mohamed 2015.) Its
     `log_prob` is exact at every z. A mean, an entropy and a KL in closed form it does not have:
     the KL of the ELBO is then estimated from the samples. All parameters at zero give N(0, I).
+    The layer before gives L locs, L raw scales, then the weights of the couplings, one coupling
+    after the other.
 
     Args:
         event_size: L, the number of latents, at least two.
@@ -176,19 +193,29 @@ class CouplingFlow(ToDistribution):
 
     Example:
 
-    >>> encoder = mlp((28, 28), CouplingFlow(10))
+    >>> encoder = vt.networks.mlp((28, 28), CouplingFlow(10))
     >>> CouplingFlow.params_size(2, num_flows=1, hidden=16)  # 4, and 1 -> 16 -> 2 with biases
     70
     """
 
-    def __init__(self, event_size, num_flows=4, hidden=16, min_scale=1e-6, **kwargs):
+    def __init__(
+        self,
+        event_size: int | tuple[int, ...],
+        num_flows: int = 4,
+        hidden: int = 16,
+        min_scale: float = 1e-6,
+        **kwargs: Any,
+    ):
         super().__init__(_require_latents(event_size), **kwargs)
         (self.num_flows,) = require.sizes(num_flows, "num_flows")
         (self.hidden,) = require.sizes(hidden, "hidden")
         self.min_scale = require.positive(min_scale, "min_scale")
 
     @classmethod
-    def params_size(cls, event_size, num_flows=4, hidden=16):
+    def params_size(
+        cls, event_size: int | tuple[int, ...], num_flows: int = 4, hidden: int = 16
+    ) -> int:
+        """A loc and a raw scale for each latent, and the weights of all couplings."""
         (size,) = _require_latents(event_size)
         (num_flows,), (hidden,) = (
             require.sizes(num_flows, "num_flows"),
@@ -198,14 +225,22 @@ class CouplingFlow(ToDistribution):
         return 2 * size + sum(couplings)
 
     @property
-    def input_size(self):
+    def input_size(self) -> int:
+        """`params_size` of this instance."""
         return self.params_size(self.event_shape, self.num_flows, self.hidden)
 
-    def distribution(self, params):
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """Raises ValueError: the weights of a coupling belong to no single latent."""
+        raise ValueError(
+            "Expected a layer whose parameters belong to single dimensions. Received: CouplingFlow"
+        )
+
+    def distribution(self, params: tf.Tensor) -> FlowedNormal:
         (size,) = self.event_shape
         return FlowedNormal(params, size, self.num_flows, self.hidden, self.min_scale)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config["event_size"] = config.pop("event_shape")
         own = {"num_flows": self.num_flows, "hidden": self.hidden, "min_scale": self.min_scale}
