@@ -273,7 +273,7 @@ def estimate(
     """
     num_samples = require.count(num_samples, "num_samples")
     if tf.executing_eagerly():
-        x = require.examples(x)
+        x, model = require.examples(x), given(model, prior=model.prior)
         if len(x) * num_samples * chunks.width(model, x) > chunks.BUDGET:
             terms, _ = moments(
                 model, x, num_samples, condition=condition, seed=seed, progress=progress

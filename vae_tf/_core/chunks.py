@@ -34,14 +34,17 @@ def width(model, x):
     """The most values that one tensor holds for one z of one example.
 
     Hidden layers may be far wider than x. A model says so by an attribute `width`: the values of
-    its widest layer. Without one, x and z have to do.
+    its widest layer. Without one, x and z have to do. The density of a mixture holds z once for
+    each component.
 
     Args:
         model: a `LatentModel`.
         x: data, shape [B, *event].
     """
-    latents = math.prod(model.prior.event_shape)
-    return max(1, getattr(model, "width", None) or 1, math.prod(x.shape[1:]), latents)
+    prior = model.prior
+    components = getattr(prior, "components_distribution", prior).batch_shape.num_elements() or 1
+    of_z = components * math.prod(prior.event_shape)
+    return max(1, getattr(model, "width", None) or 1, math.prod(x.shape[1:]), of_z)
 
 
 def examples(count, values_each):
@@ -71,8 +74,9 @@ def over(function, model, x, *arrays, num_samples, condition=None, seed=None, pr
         (rows, size, values): the numbers of the examples, [b], how many samples of each, and what
         `function` returned. For each example the sizes sum to S.
     """
-    condition, each = as_condition(condition, len(x)) or (), width(model, x)
-    program = _program(function, model, len(condition))
+    condition = as_condition(condition, len(x)) or ()
+    model = given(model, prior=model.prior)
+    program, each = _program(function, model, len(condition)), width(model, x)
     groups = examples(len(x), each)
     group_seeds = split(seed, len(groups)) if len(groups) > 1 else [seed]
     with tqdm(total=len(x) * num_samples, disable=not progress, unit_scale=True) as bar:
@@ -96,8 +100,9 @@ def over_z(function, model, x, z, *, condition=None):
         (rows, samples, values): the numbers of the examples, [b], those of the samples, a slice,
         and what `function` returned.
     """
-    condition, each = as_condition(condition, len(x)) or (), width(model, x)
-    program = _program(function, model, len(condition))
+    condition = as_condition(condition, len(x)) or ()
+    model = given(model, prior=model.prior)
+    program, each = _program(function, model, len(condition)), width(model, x)
     for rows in examples(len(x), each):
         others = rows_of(condition, rows)
         start = 0

@@ -18,8 +18,8 @@ __all__ = ["Estimate"]
 class Estimate:
     """A number for each example, [B], float64, nats, and its standard error.
 
-    A subclass is a frozen dataclass with the fields `estimate` and `standard_error` first, or with
-    properties of these names, and says what its error covers.
+    A subclass is a frozen dataclass whose fields follow these two, and says what its error covers;
+    other names for them are properties.
     """
 
     estimate: np.ndarray

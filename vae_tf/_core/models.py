@@ -6,6 +6,7 @@ takes a condition as a keyword: `given` fills it in, and what comes back is a mo
 alone.
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +15,16 @@ import tensorflow_probability as tfp
 
 from vae_tf._core import require
 
-__all__ = ["ExactModel", "LatentModel", "as_condition", "given", "is_exact", "rows", "rows_of"]
+__all__ = [
+    "ExactModel",
+    "LatentModel",
+    "as_condition",
+    "by_condition",
+    "given",
+    "is_exact",
+    "rows",
+    "rows_of",
+]
 
 Distribution = tfp.distributions.Distribution
 _CLOSED_FORMS = "log_evidence", "posterior", "elbo"
@@ -152,6 +162,35 @@ def _is_several(condition):
 def rows_of(arrays, rows):
     """These rows, by their numbers, of each array or tensor."""
     return tuple(tf.gather(one, rows) if tf.is_tensor(one) else one[rows] for one in arrays)
+
+
+def by_condition(model: LatentModel, condition: tuple | None, batch: int) -> Iterator:
+    """The examples in groups of equal condition, each with the model given that condition.
+
+    What is the same for all examples of a group (the nodes of a grid, the states of discrete
+    latents) is decoded once for it, whatever is in x.
+
+    Args:
+        model: a `LatentModel`; its prior is asked for once.
+        condition: as `as_condition` makes it, or None: then there is one group.
+        batch: B.
+
+    Yields:
+        (rows, model): the numbers of the examples, [b], and a model of x and z alone, whose
+        condition has one row, [1, ...].
+    """
+    prior = model.prior
+    if condition is None:
+        yield np.arange(batch), given(model, None, prior=prior)
+        return
+    parts = [np.asarray(part) for part in condition]
+    numbers = [np.unique(part, axis=0, return_inverse=True)[1].reshape(-1) for part in parts]
+    _, first, group = np.unique(
+        np.stack(numbers, axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    for number, row in enumerate(first):
+        one = tuple(tf.convert_to_tensor(part[row : row + 1]) for part in parts)
+        yield np.flatnonzero(group.reshape(-1) == number), given(model, one, prior=prior)
 
 
 def rows(condition: tuple | None, index: Any) -> tuple | None:

@@ -1,77 +1,103 @@
 """log p(x) by quadrature over one or two latents, with an error estimate: `vt.evidence.grid`."""
 
+import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.special
 import tensorflow as tf
 from tqdm.auto import tqdm
 
 from vae_tf._core import chunks, require
+from vae_tf._core.estimates import Estimate
+from vae_tf._core.models import LatentModel, as_condition, by_condition
 from vae_tf.elbo import log_joint
 from vae_tf.evidence import pairwise
+from vae_tf.evidence.cover import cover
 
 __all__ = ["Grid", "grid"]
 
 # {number of latents: ...}
 _FIRST_SIDES = {1: (20_000,), 2: (80, 320)}  # nodes per axis on the prior, decoded once for all
 _LAST_SIDE = {1: 200_000, 2: 640}  # the same, for the few examples that nothing else resolves
-_FIRST_WIDTH = 8.0  # these grids reach so many standard deviations of the prior,
-_WIDTH = 9.0  # those in between so many of a single posterior,
+_WIDTH = 9.0  # grids in between reach so many standard deviations of a single posterior,
 _SIDES = (48, 96, 192)  # with so many nodes per axis,
 _ROUNDS = 12  # and so many moves for each.
 _EXAMPLES, _AT_LAST = 256, 64  # at a time: 200 MB for the weights on the largest grid
 
 
-class Grid(NamedTuple):
-    """log p(x) by quadrature, each [B], in nats. `numpy.asarray(grid)` is the estimate."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid(Estimate):
+    """log p(x) by quadrature, each [B], in nats.
 
-    estimate: np.ndarray  # float64
-    error: np.ndarray  # float64, a conservative estimate of |estimate - log p(x)|
+    `standard_error` is a conservative estimate of |estimate - log p(x)|, infinite where nothing is
+    resolved. It holds no randomness; `error` is another name for it.
+    """
+
     nodes: np.ndarray  # int, how many nodes per axis it took
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.estimate, dtype)
+    @property
+    def error(self) -> np.ndarray:
+        """`standard_error`, by the name that fits it better."""
+        return self.standard_error
 
 
-def grid(model, x, *, tolerance=1e-4, progress=False):
+def grid(
+    model: LatentModel,
+    x: Any,
+    *,
+    condition: Any = None,
+    tolerance: float = 1e-4,
+    progress: bool = False,
+) -> Grid:
     """log p(x) by quadrature over one or two latents: the truth that bounds are measured against.
 
         log p(x) = log int p(x|z) p(z) dz   ~   log sum_i h^L p(x|z_i) p(z_i)
 
     For a smooth integrand a sum over equidistant nodes converges faster than any power of the
     spacing h, once h is about as small as the width of the posterior. Range and resolution are
-    found for each example: the first grids cover the prior; where they are too coarse, the weights
-    are flattened until they can be resolved, and the next grid is laid around their mean, along
-    their principal axes. Where hills lie too far apart for that, a finer grid covers the prior.
+    found for each example. The first grids cover the prior: eight standard deviations each way, of
+    every component if it is a mixture. Where they are too coarse, the weights p(x, z_i) are raised
+    to a power below one, which widens them until the grid resolves them, and the next grid is laid
+    around their mean, along their principal axes. Where the posterior has hills too far apart for
+    that, a finer grid covers the prior.
 
     The error estimate compares the sum with those over every second node of each axis, which use
-    twice the spacing and are far worse. The share of the integral beyond the box, that of hills
-    narrower than one spacing (three times) and rounding are added. What it cannot know of are
-    hills so narrow that the first grids step over them: 0.0008 prior standard deviations apart
-    for one latent, 0.05 for two.
+    twice the spacing and are far worse. To it are added: the share of the integral beyond the box,
+    that of hills narrower than one spacing (three times), that of the components of a mixture that
+    are narrower than one spacing, and rounding. Of a prior that is neither a Normal nor a mixture,
+    the box is widened until the grid finds all but 1e-6 of its mass there; what is missing counts
+    with the largest likelihood on the grid. What the error cannot know of is a likelihood with a
+    hill that the first grids step over (0.0008 prior standard deviations apart for one latent,
+    0.05 for two), or with one beyond the first grids, whose weights do not rise towards it.
 
     Args:
-        model: has `prior` (with a mean and a standard deviation) and `decode(z)`.
+        model: has `prior` and `decode(z)`.
         x: data, shape [B, *event].
-        tolerance: refine until the estimated error, rounding aside, is below, in nats. Where the
-            finest grids are not enough, `error` says so; it is infinite where they resolve nothing.
+        condition: of a conditional model: an array [B, ...] or a tuple of them. The first grids
+            are decoded once for each of its values.
+        tolerance: refine until the estimated error, rounding aside, is below, in nats; positive.
+            Where the finest grids are not enough, `standard_error` says so.
         progress: show a progress bar.
 
     Returns:
-        `Grid(estimate, error, nodes)`, each [B].
+        `Grid(estimate, standard_error, nodes)`, each [B].
 
     Raises:
-        ValueError: if the model has more than two latents, or `x` is outside the support.
+        ValueError: if the model has more than two latents, `tolerance` is not positive, `x` is
+            outside the support, or `condition` has not B rows.
 
     Example:
 
-    ```python
-    truth = vt.evidence.grid(vae, x)
-    truth.estimate  # [B], nats
-    ```
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> x = np.zeros((5, 3))
+    >>> truth = vt.evidence.grid(model, x)
+    >>> bool((abs(truth.estimate - model.log_evidence(x)) <= truth.standard_error).all())
+    True
     """
     require.latents(model.prior, "prior")
+    tolerance, x = require.positive(tolerance, "tolerance"), require.examples(x)
     latents = model.prior.event_shape[0]
     if latents not in (1, 2):
         raise ValueError(
@@ -79,29 +105,50 @@ def grid(model, x, *, tolerance=1e-4, progress=False):
             f"Expected a model with 1 or 2 latents. Received: {latents} latents "
             "(vt.evidence.iwae bounds log p(x) for any number)"
         )
-    x = np.asarray(x)
-    if len(x) == 0:
-        return Grid(np.zeros(0), np.zeros(0), np.zeros(0, int))
-    parts = [x[i : i + _EXAMPLES] for i in range(0, len(x), _EXAMPLES)]
-    grids = [_grid(model, part, tolerance) for part in tqdm(parts, disable=not progress)]
-    return Grid(*(np.concatenate(field) for field in zip(*grids, strict=True)))
+    result = _Result(len(x), latents)
+    with tqdm(total=len(x), disable=not progress) as bar:
+        for group, one_model in by_condition(model, as_condition(condition, len(x)), len(x)):
+            first = cover(one_model.prior)
+            for rows in np.split(group, range(_EXAMPLES, len(group), _EXAMPLES)):
+                _grid(one_model, x[rows], first, tolerance, result, rows)
+                bar.update(len(rows))
+    return Grid(result.estimate, result.error, result.nodes)
 
 
-def _grid(model, x, tolerance):
-    """`grid` of a few examples."""
+class _Result:
+    """The best so far of each example, and where it was found."""
+
+    def __init__(self, batch, latents):
+        self.estimate, self.error = np.zeros(batch), np.full(batch, np.inf)
+        self.nodes, self.spacing = np.zeros(batch, int), np.ones(batch)
+        self.centre, self.axes = np.zeros((batch, latents)), np.tile(np.eye(latents), (batch, 1, 1))
+        self.largest = np.full(batch, -np.inf)  # log-likelihood on the first grids
+
+    def take(self, rows, better, estimate, error, box, lattice):
+        rows = rows[better]
+        self.estimate[rows], self.error[rows] = estimate[better], error[better]
+        self.nodes[rows], self.spacing[rows] = lattice.side, lattice.spacing
+        self.centre[rows] = np.broadcast_to(box.centre, (len(better), *box.centre.shape[1:]))[
+            better
+        ]
+        self.axes[rows] = np.broadcast_to(box.axes, (len(better), *box.axes.shape[1:]))[better]
+
+
+def _grid(model, x, first, tolerance, result, rows):
+    """`grid` of a few examples, whose numbers are `rows`."""
     latents = model.prior.event_shape[0]
-    centre, reach = model.prior.mean().numpy(), _FIRST_WIDTH * model.prior.stddev().numpy()
-    first = _Box(centre[None], np.diag(reach)[None], np.zeros(1))
-    result = Grid(np.zeros(len(x)), np.full(len(x), np.inf), np.zeros(len(x), int))
+    box = _Box(first.centre[None], np.diag(first.reach)[None], np.zeros(1))
+    shared, todo, powers = box, np.arange(len(x)), np.ones(len(x))
+    if len(x) == 0:
+        return
 
     def refine(todo, box, side):
-        return _refine(model, x, todo, box, _lattice(side, latents), tolerance, result)
+        return _refine(model, x, todo, box, _lattice(side, latents), tolerance, result, rows)
 
-    todo, powers = np.arange(len(x)), np.ones(len(x))
     for side in _FIRST_SIDES[latents]:
-        # Four times the nodes resolve what had to be flattened by a factor of sixteen.
+        # Four times the nodes resolve what had to be widened by a power of 1/16.
         if len(todo) and powers.max() >= 1 / 16:
-            todo, box, powers = refine(todo, first, side)
+            todo, box, powers = refine(todo, shared, side)
     for side in _SIDES:
         for _ in range(_ROUNDS):
             if len(todo):
@@ -109,8 +156,35 @@ def _grid(model, x, tolerance):
             if len(todo) == 0 or powers.min() == 1:  # all in place: what lacks is resolution
                 break
     for start in range(0, len(todo), _AT_LAST):  # hills far apart fit no single box
-        refine(todo[start : start + _AT_LAST], first, _LAST_SIDE[latents])
-    return result._replace(error=result.error + _rounding(model, x, centre))
+        refine(todo[start : start + _AT_LAST], shared, _LAST_SIDE[latents])
+    with np.errstate(over="ignore"):
+        result.error[rows] += _unseen_prior(model, x, first, result, rows)
+    result.error[rows] += _rounding(model, x, first.centre)
+
+
+def _unseen_prior(model, x, first, result, rows):
+    """The share of the integral where the grid does not see the prior as it is, [b]."""
+    estimate = result.estimate[rows]
+    share = np.exp(np.log(first.missing) + result.largest[rows] - estimate) if first.missing else 0
+    narrow = np.flatnonzero(first.scale.min(axis=1) < _first_spacing(first))
+    if not len(narrow):
+        return share
+    # Over a component that narrow the likelihood hardly changes: w_k E_k[p(x|z)] by 2 L + 1 nodes.
+    latents = first.centre.size
+    steps = np.concatenate([np.eye(latents), -np.eye(latents)]) * math.sqrt(latents)  # [2 L, L]
+    z = first.loc[narrow] + steps[:, None] * first.scale[narrow]  # [2 L, K, L]
+    at = _log_likelihood(model, x, z.reshape(-1, latents)).reshape(len(steps), len(narrow), -1)
+    parts = scipy.special.logsumexp(at, axis=0) - math.log(len(steps))  # [K, b]
+    parts += first.log_w[narrow, None] - estimate
+    inverse = np.linalg.inv(result.axes[rows])  # [b, L, L]
+    u = np.einsum("bij,kbj->kbi", inverse, first.loc[narrow, None] - result.centre[rows])
+    width = np.abs(np.einsum("bij,kj->kbij", inverse, first.scale[narrow])).max(axis=-2)
+    seen = (np.abs(u).max(axis=-1) < 0.9) & (width.min(axis=-1) >= result.spacing[rows])
+    return share + np.where(seen, 0.0, np.exp(parts)).sum(axis=0)
+
+
+def _first_spacing(first):
+    return first.reach.max() / (_FIRST_SIDES[first.centre.size][-1] // 2)
 
 
 def _rounding(model, x, centre):
@@ -118,15 +192,23 @@ def _rounding(model, x, centre):
     z = tf.convert_to_tensor(centre[None], model.prior.dtype)  # [1, L]
     size = 1 + np.abs(pairwise.log_prob(model.decode(z), x).numpy()[0])
     precise, own = (np.finfo(d).eps for d in ("float64", model.prior.dtype.as_numpy_dtype))
-    return 1024 * precise * size + 4 * own * size
+    terms = pairwise.rounding(model.decode(z), x)  # larger than their sum
+    return 1024 * precise * size + 4 * own * size + terms
 
 
-def _refine(model, x, todo, box, lattice, tolerance, result):
+def _refine(model, x, todo, box, lattice, tolerance, result, rows):
     """One round for the examples `todo`: keeps what it improves, and returns the examples that
-    need another, the boxes for it, and the powers by which their weights were flattened for them,
+    need another, the boxes for it, and the powers by which their weights were widened for them,
     zero where the box does not hold all of the posterior.
     """
-    log_w = _log_joint_on(model, x[todo], box.place(lattice.u))  # [N, b]
+    log_w = _log_joint_on(model, x[todo], box, lattice, result, rows[todo])  # [N, b]
+    unknown = np.isnan(log_w).any(axis=0)  # the model has no number there, and so has the integral
+    result.estimate[rows[todo[unknown]]] = result.error[rows[todo[unknown]]] = np.nan
+    todo, log_w = todo[~unknown], log_w[:, ~unknown]
+    if len(box.centre) > 1:
+        box = box.take(~unknown)
+    if len(todo) == 0:
+        return todo, box, np.ones(0)
     power, next_box = _next_box(log_w, box, lattice)
     estimate, spread = _integrate(log_w, box, lattice)
     missed = _tail(log_w, lattice) + box.outside
@@ -134,10 +216,8 @@ def _refine(model, x, todo, box, lattice, tolerance, result):
     rough = np.ones(len(todo))
     rough[flat] = _share_unresolved(log_w[:, flat], lattice)
     error = np.where(rough < 0.05, spread + missed + 3 * rough, np.inf)
-    better = error <= result.error[todo]
-    rows = todo[better]
-    result.estimate[rows], result.error[rows] = estimate[better], error[better]
-    result.nodes[rows] = lattice.side
+    better = error <= result.error[rows[todo]]
+    result.take(rows[todo], better, estimate, error, box, lattice)
     left = ~(error <= tolerance)
     return todo[left], next_box.take(left), (power * (missed <= tolerance))[left]
 
@@ -172,27 +252,43 @@ def _lattice(side, latents):
     return _Lattice(mesh.reshape(-1, latents), u[1] - u[0], side)
 
 
-def _log_joint_on(model, x, z):
-    """log p(x, z) at nodes z, [N, b, L] or [N, 1, L], in chunks: float64, [N, b]."""
-    shared = z.shape[1] == 1
-    per_node = math.prod(x.shape[1:]) + len(x) if shared else x.size
-    chunk = max(1, chunks.BUDGET // max(1, per_node))
-    parts = []
-    for start in range(0, len(z), chunk):
-        part = tf.convert_to_tensor(z[start : start + chunk], model.prior.dtype)
-        if shared:  # each node is decoded once, for all examples
-            log_likelihood = pairwise.log_prob(model.decode(part[:, 0]), x)
-            parts.append((log_likelihood + tf.cast(model.prior.log_prob(part), tf.float64)).numpy())
-        else:
-            parts.append(log_joint(model, x, part).numpy().astype("float64"))
-    return np.concatenate(parts)
+def _log_joint_on(model, x, box, lattice, result, rows):
+    """log p(x, z) at the nodes of a box, in chunks: float64, [N, b]."""
+    z = box.place(lattice.u).astype(model.prior.dtype.as_numpy_dtype)  # [N, b, L], or [N, 1, L]
+    if z.shape[1] == 1:  # each node is decoded once, for all examples
+        log_likelihood = _log_likelihood(model, x, z[:, 0])
+        result.largest[rows] = np.maximum(result.largest[rows], log_likelihood.max(axis=0))
+        log_likelihood += _log_prior(model, z[:, 0], x)[:, None]
+        return log_likelihood
+    log_joint = np.empty(z.shape[:2])
+    for part, samples, values in chunks.over_z(_log_joint, model, x, z):
+        log_joint[samples, part] = values
+    return log_joint
 
 
-def _log_sum(log_w, axis=0):
-    top = log_w.max(axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)  # nothing but zero weights
+def _log_joint(model, x, z):
+    return log_joint(model, x, z)
+
+
+def _log_likelihood(model, x, z):
+    """log p(x_b|z_n), z [N, L]: float64, [N, b]."""
+    z = np.asarray(z, model.prior.dtype.as_numpy_dtype)
+    ends = np.cumsum(chunks.sizes(len(z), chunks.width(model, x) + len(x)))[:-1]
+    decode = [pairwise.log_prob(model.decode(part), x).numpy() for part in np.split(z, ends)]
+    return np.concatenate(decode)
+
+
+def _log_prior(model, z, x):
+    ends = np.cumsum(chunks.sizes(len(z), chunks.width(model, x)))[:-1]
+    return np.concatenate([model.prior.log_prob(part).numpy() for part in np.split(z, ends)])
+
+
+def _log_sum(log_w):
+    """log sum exp over the nodes; -inf where all weights are zero."""
+    top = log_w.max(axis=0)
+    top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
-        return np.squeeze(top, axis) + np.log(np.exp(log_w - top).sum(axis=axis))
+        return top + np.log(np.exp(log_w - top).sum(axis=0))
 
 
 def _integrate(log_w, box, lattice):
@@ -242,9 +338,9 @@ def _share_unresolved(log_w, lattice):
 
 
 def _next_box(log_w, box, lattice):
-    """A box around the weights, flattened (w ** power) until the lattice resolves them.
+    """A box around the weights, widened (w ** power) until the lattice resolves them.
 
-    Returns the powers, [b], one where no flattening was needed, and the box.
+    Returns the powers, [b], one where that was not needed, and the box.
     """
     batch, latents = log_w.shape[1], lattice.u.shape[1]
     mean, axes = np.zeros((batch, latents)), np.zeros((batch, latents, latents))

@@ -1,13 +1,18 @@
 """log p(x) by enumeration: with a few discrete latents the integral is a short sum."""
 
+import dataclasses
 import itertools
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+import scipy.special
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf._core import chunks, require
+from vae_tf._core.estimates import Estimate
+from vae_tf._core.models import LatentModel, as_condition, by_condition
+from vae_tf._core.random import uniform
 from vae_tf.evidence import pairwise
 
 tfd = tfp.distributions
@@ -17,26 +22,34 @@ __all__ = ["Enumeration", "enumeration"]
 _MOST_STATES = 2**20
 
 
-class Enumeration(NamedTuple):
-    """log p(x) and the posterior, exactly. `numpy.asarray(enumeration)` is log p(x), [B]."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Enumeration(Estimate):
+    """log p(x), [B], in nats, and the posterior, exactly; `standard_error` is that of rounding."""
 
-    estimate: np.ndarray  # [B], float64, nats
     posterior: np.ndarray  # [N, B], float64: p(z_n|x_b)
     states: np.ndarray  # [N, L]: every value that z can take
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.estimate, dtype)
+    def sample(self, num_samples: int, *, seed: Any = None) -> np.ndarray:
+        """Exact samples of p(z|x), shape [num_samples, B, L].
 
-    def sample(self, num_samples, *, seed=0):
-        """Exact samples of p(z|x), shape [num_samples, B, L]."""
-        rng = np.random.default_rng(seed)
+        Args:
+            num_samples: how many for each example.
+            seed: an integer for the same samples each time.
+
+        Raises:
+            ValueError: if `num_samples` is not a positive integer, or a probability is NaN.
+        """
+        num_samples = require.count(num_samples, "num_samples")
+        if np.isnan(self.posterior).any():
+            raise ValueError("Expected a posterior of finite probabilities. Received: NaN")
         until = np.cumsum(self.posterior, axis=0)  # [N, B]
-        u = rng.uniform(size=(num_samples, until.shape[1])) * until[-1]
-        index = [np.searchsorted(column, draw) for column, draw in zip(until.T, u.T, strict=True)]
+        u = uniform([num_samples, until.shape[1]], seed, "float64").numpy() * until[-1]
+        columns = zip(until.T, u.T, strict=True)
+        index = [np.searchsorted(column, draw, side="right") for column, draw in columns]
         return self.states[np.transpose(index)]
 
 
-def enumeration(model, x):
+def enumeration(model: LatentModel, x: Any, *, condition: Any = None) -> Enumeration:
     """log p(x) = log sum_z p(x|z) p(z), exactly, for discrete latents.
 
     Args:
@@ -44,31 +57,56 @@ def enumeration(model, x):
             categorical latents, or one `tfd.OneHotCategorical`, with N <= 2^20 states in all.
         x: data, shape [B, *event]. The posterior alone takes 8 N B bytes: for many states, pass
             few examples at a time.
+        condition: of a conditional model: an array [B, ...] or a tuple of them. The states are
+            decoded once for each of its values.
 
     Returns:
-        `Enumeration(estimate, posterior, states)`.
+        `Enumeration(estimate, standard_error, posterior, states)`, nats. The error is a bound of
+        what rounding can do to the largest term of the sum: of the parameters that the decoder
+        gives nothing else is uncertain.
 
     Raises:
-        ValueError: if the latents are continuous or have too many states, or `x` is outside the
-            support.
+        ValueError: if the latents are continuous or have too many states, `x` is outside the
+            support, or `condition` has not B rows.
 
     Example:
 
-    ```python
-    exact = vt.evidence.enumeration(model, x)
-    vt.evidence.eubo(model, x, exact.sample(1000))
-    ```
+    >>> class Coin:
+    ...     prior = tfd.Independent(tfd.Bernoulli(probs=[0.5], dtype=tf.float32), 1)
+    ...     def decode(self, z):
+    ...         return tfd.Independent(tfd.Normal(z, 1.0), 1)
+    >>> exact = vt.evidence.enumeration(Coin(), np.array([[0.5]]))
+    >>> exact.posterior[:, 0].round(3), exact.sample(7, seed=0).shape
+    (array([0.5, 0.5]), (7, 1, 1))
     """
+    x = require.examples(x)
     states = _states(model.prior).astype(tf.as_dtype(model.prior.dtype).as_numpy_dtype)
-    x = np.asarray(x)
-    log_joint = []
-    for part in np.split(states, np.cumsum(chunks.sizes(len(states), x[:1].size + len(x)))[:-1]):
+    log_joint, error = np.empty((len(states), len(x))), np.empty(len(x))
+    for rows, one_model in by_condition(model, as_condition(condition, len(x)), len(x)):
+        log_joint[:, rows] = _log_joint(one_model, x[rows], states)
+        best = states[log_joint[:, rows].argmax(axis=0)]  # [b, L]
+        error[rows] = _rounding(one_model, x[rows], best)
+    estimate = scipy.special.logsumexp(log_joint, axis=0)
+    with np.errstate(invalid="ignore"):  # of an impossible x
+        return Enumeration(estimate, error, np.exp(log_joint - estimate), states)
+
+
+def _log_joint(model, x, states):
+    """log p(x_b, z_n), [N, B], float64."""
+    values_each = chunks.width(model, x) + len(x)
+    ends = np.cumsum(chunks.sizes(len(states), values_each))[:-1]
+    parts = []
+    for part in np.split(states, ends):
         log_prior = tf.cast(model.prior.log_prob(part), tf.float64)[:, None]
-        log_joint.append((pairwise.log_prob(model.decode(part), x) + log_prior).numpy())
-    log_joint = np.concatenate(log_joint)  # [N, B]
-    top = log_joint.max(axis=0)
-    estimate = top + np.log(np.exp(log_joint - top).sum(axis=0))
-    return Enumeration(estimate, np.exp(log_joint - estimate), states)
+        parts.append((pairwise.log_prob(model.decode(part), x) + log_prior).numpy())
+    return np.concatenate(parts)
+
+
+def _rounding(model, x, z):
+    """Of log p(x_b, z_b), [B]: that of the likelihood, and that of the prior in its own dtype."""
+    log_prior = model.prior.log_prob(z).numpy()
+    own = 4 * np.finfo(log_prior.dtype).eps * (1 + np.abs(log_prior.astype("float64")))
+    return own + pairwise.rounding(model.decode(z), x)
 
 
 def _states(prior):
