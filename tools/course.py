@@ -16,8 +16,8 @@ import nbformat
 import zmq
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from notebook_lint import FOLDED
-from stamp import ROOT, notebooks
+from notebook_lint import is_folded
+from stamp import FOLDED, ROOT, notebooks
 
 HEADLINE = "application/vnd.vae-tf.headline+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -113,7 +113,7 @@ def normalise(notebook):
     )
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        kept = ({"tags": tags} if tags else {}) | (FOLDED if "check" in tags else {})
+        kept = ({"tags": tags} if tags else {}) | (FOLDED if is_folded(cell) else {})
         cell.metadata = nbformat.from_dict(kept)
         for output in cell.get("outputs", []):
             _still(output.get("data", {}))

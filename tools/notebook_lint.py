@@ -10,17 +10,19 @@ import sys
 
 import nbformat
 from solutions import PARTS, solution_source, tagged, text, verdicts
-from stamp import ROOT, notebooks, set_up_source
+from stamp import FOLDED, ROOT, notebooks, set_up_source
 
-TAGS = {"set-up", *PARTS, "nbval-check-output"}
+# The source of these is hidden until a reader opens it.
+HIDDEN = ("set-up", "proof", "check")
+TAGS = {*HIDDEN, *PARTS, "nbval-check-output"}
 CLOSING = ["Summary", "Recall", "References"]
 LINES = 20  # of code in a cell
 BYTES = 500_000  # of a notebook
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\w|\bC:\\")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$", flags=re.MULTILINE)
+CHECK = re.compile(r"\b(?:checks|course)\.check\(")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
-FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
 RULES = []
 
 
@@ -194,17 +196,30 @@ def exercises_have_four_parts(notebook):
     if parts != [*PARTS] * (len(parts) // 4):
         yield f"Expected {PARTS}, again and again. Received {parts}."
     for cell in tagged(notebook, "check"):
-        if "checks.check(" not in cell.source:
-            yield f"Expected a call of vt.checks.check. Received {cell.source[:60]!r}."
+        if not CHECK.search(cell.source):
+            yield f"Expected a call of vt.course.check. Received {cell.source[:60]!r}."
+
+
+def is_folded(cell):
+    """Whether the house rules want the source of a cell hidden."""
+    return bool({*HIDDEN} & {*cell.metadata.get("tags", [])})
 
 
 @rule
-def checks_are_folded(notebook):
-    """A check computes the answer, so JupyterLab and Colab show it folded."""
-    for cell in tagged(notebook, "check"):
+def plumbing_and_proofs_are_folded(notebook):
+    """Set-up, proofs and checks stand behind their titles, in JupyterLab and in Colab."""
+    for cell in filter(is_folded, notebook.cells):
         kept = {key: cell.metadata.get(key) for key in FOLDED}
         if kept != FOLDED or not cell.source.startswith("# @title "):
             yield f"Expected a '# @title' line and {FOLDED}. Received {cell.source[:40]!r}, {kept}."
+
+
+@rule
+def proofs_say_so(notebook):
+    """The title of a proof tells it from the story."""
+    for cell in tagged(notebook, "proof"):
+        if not cell.source.startswith("# @title Proof: "):
+            yield f"Expected '# @title Proof: ...'. Received {cell.source[:40]!r}."
 
 
 @rule
@@ -223,8 +238,9 @@ def exercises_are_left_to_the_reader(notebook):
 def public_names(package=ROOT / "vae_tf"):
     """The functions and classes that the package offers, read from its source."""
     found = set()
-    for path in package.glob("*.py"):
-        found |= definitions(path.read_text(encoding="utf-8"))
+    for path in package.rglob("*.py"):
+        if not any(part.startswith("_") for part in path.relative_to(package).parts):
+            found |= definitions(path.read_text(encoding="utf-8"))
     return {name for name in found if not name.startswith("_")}
 
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = re.compile(r"[\w.-]+/[\w.-]+")
 BADGE = re.compile(r"(Open in Colab\](?:\([^)\s]*\)\])?)\((?:[^)\s]*/)?([\w.-]+\.ipynb)\)")
 ENTRY = re.compile(r'^repository = "[^"]*"', flags=re.MULTILINE)
-CONSTANT = re.compile(r'^REPOSITORY = "[^"]*"', flags=re.MULTILINE)
+UNKNOWN = "OWNER/NAME"  # in the address from which a set-up cell installs
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
 
 
 def notebooks(root=ROOT):
@@ -41,7 +42,7 @@ def set_repository(address, root=ROOT):
 def set_up_source(root=ROOT):
     """The source of the set-up cell: its template, with the address filled in."""
     template = (root / "notebooks" / "_setup_cell.py").read_text(encoding="utf-8")
-    return CONSTANT.sub(f'REPOSITORY = "{repository(root)}"', template, count=1).rstrip("\n")
+    return template.replace(UNKNOWN, repository(root) or UNKNOWN).rstrip("\n")
 
 
 def badges(text, folder, root=ROOT):
@@ -58,6 +59,7 @@ def stamp_notebook(path, root=ROOT):
     for cell in after.cells:
         if "set-up" in cell.metadata.get("tags", []):
             cell.source = set_up_source(root)
+            cell.metadata |= FOLDED
         elif cell.cell_type == "markdown":
             cell.source = badges(cell.source, "", root)
     if after != before:

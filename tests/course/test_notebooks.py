@@ -11,7 +11,7 @@ import notebook_lint
 import pytest
 import solutions
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from stamp import notebooks, set_up_source
+from stamp import FOLDED, notebooks, set_up_source
 
 NOTEBOOKS = {path.stem: path for path in notebooks()}
 OPENING = """# A title
@@ -47,7 +47,7 @@ def stream(text, name="stdout"):
 
 def folded(cell):
     """The cell, as the runner folds a check."""
-    cell.metadata |= notebook_lint.FOLDED
+    cell.metadata |= FOLDED
     return cell
 
 
@@ -63,7 +63,7 @@ def exercise():
 
 def good(*extra):
     """A notebook that keeps all rules, with the extra cells in its middle."""
-    set_up = code(set_up_source(), "set-up", outputs=[stream("vae_tf 0.1.0")])
+    set_up = folded(code(set_up_source(), "set-up", outputs=[stream("vae_tf 0.2.0")]))
     middle = [code("plot()", outputs=[PICTURE]), *exercise(), *extra]
     book = new_notebook(cells=[markdown(OPENING), set_up, *middle, markdown(CLOSING)])
     for count, (_, cell) in enumerate(notebook_lint.code_cells(book), start=1):
@@ -86,7 +86,8 @@ def broken(rule):
         "ends_with_summary_recall_references": [markdown("## Summary")],
         "tags_are_known": [code("x = 1", "exercize")],
         "exercises_have_four_parts": [code("answer = None", "stub")],
-        "checks_are_folded": [*exercise()[:2], code(CHECK, "check"), exercise()[3]],
+        "plumbing_and_proofs_are_folded": [*exercise()[:2], code(CHECK, "check"), exercise()[3]],
+        "proofs_say_so": [folded(code("# @title A detail\n1 + 1", "proof"))],
         "exercises_are_left_to_the_reader": exercise()[:2]
         + [code(CHECK, "check", outputs=[stream("ok")]), exercise()[3]],
     }
@@ -215,8 +216,8 @@ def test_a_name_belongs_to_one_notebook(source):
 
 
 def test_a_name_of_the_package_is_not_defined_again():
-    breaches = notebook_lint.lint_together({"01": good(code("def about(): pass"))})
-    assert breaches == ["Expected about to be defined once. Received vae_tf, 01."]
+    breaches = notebook_lint.lint_together({"01": good(code("def mlp(): pass"))})
+    assert breaches == ["Expected mlp to be defined once. Received vae_tf, 01."]
 
 
 def test_the_solution_goes_between_stub_and_check():

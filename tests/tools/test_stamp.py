@@ -41,14 +41,20 @@ def test_before_the_address_is_known_badges_link_to_the_notebook_itself(root):
 
 def test_the_set_up_cell_is_the_template(root):
     assert read(root).cells[1].source == stamp.set_up_source(root)
-    assert 'REPOSITORY = ""' in stamp.set_up_source(root)
+    assert stamp.UNKNOWN in stamp.set_up_source(root)
+    assert stamp.FOLDED.items() <= read(root).cells[1].metadata.items()
+
+
+def test_the_set_up_cell_is_six_lines_under_a_title(root):
+    title, *lines = stamp.set_up_source(root).splitlines()
+    assert title.startswith("# @title Set-up") and len(lines) <= 6
 
 
 def test_the_address_goes_into_badges_and_set_up_cells(root):
     stamp.set_repository("ada/elbo", root)
     assert len(stamp.stamp(root)) == 2
     assert f"{BADGE}({COLAB})" in read(root).cells[0].source
-    assert 'REPOSITORY = "ada/elbo"' in read(root).cells[1].source
+    assert '"https://github.com/ada/elbo/archive/main.zip"' in read(root).cells[1].source
     assert f"A [link](notebooks/x.ipynb), {BADGE}({COLAB})" in (root / "README.md").read_text()
 
 
@@ -115,7 +121,14 @@ def test_the_set_up_cell_finds_a_checkout_above(tmp_path):
     assert result.stdout == "found above\n", result.stderr
 
 
-def test_the_set_up_cell_says_what_to_set(tmp_path):
-    if stamp.repository():
-        pytest.skip("the address is known")
-    assert "Expected REPOSITORY = 'owner/name'. Received: ''" in set_up(tmp_path).stderr
+@pytest.mark.parametrize("found", ["vae_tf-0-py3-none-any.whl", None])
+def test_elsewhere_it_installs_the_wheel_beside_it_or_from_github(tmp_path, found):
+    """Here pip is a module that says what it was asked for; an empty folder is no package."""
+    (tmp_path / "vae_tf").mkdir()
+    (tmp_path / "pip.py").write_text("import sys; print(*sys.argv[1:])")
+    if found:
+        (tmp_path / found).write_text("")
+    address = f"https://github.com/{stamp.repository() or stamp.UNKNOWN}/archive/main.zip"
+    result = set_up(tmp_path)
+    assert result.stdout == f"install -qq --no-deps arviz-stats {found or address}\n"
+    assert "vae_tf" in result.stderr, "what pip did not bring cannot be imported"
