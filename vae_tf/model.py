@@ -5,7 +5,7 @@
 The mean over the batch is taken here, once, and nowhere else in the package.
 """
 
-import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,11 +13,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf import elbo
-from vae_tf._core import chunks, require
+from vae_tf._core import require
+from vae_tf._core.models import given
 from vae_tf._core.random import split
-from vae_tf._fit import engine, replicas
+from vae_tf._fit import engine, feed, keras_private, parts, replicas
 from vae_tf.data import Batches
-from vae_tf.layers import support
 from vae_tf.networks import batch_apply
 from vae_tf.objectives import ELBO, Objective
 from vae_tf.priors import Prior, StandardNormal
@@ -32,9 +32,14 @@ class VAE(keras.Model):
     """A variational autoencoder (Kingma and Welling 2014; Rezende et al. 2014).
 
     `fit`, `evaluate`, callbacks and `.keras` files are those of Keras. The history reports `loss`
-    (minus the objective) and, whatever the objective, the beta = 1 bound: `elbo`,
-    `reconstruction` and `kl`; all are means over examples, in nats. It compiles itself with
-    Adam(1e-3); call `compile` to choose otherwise.
+    (minus the objective, plus what layers add) and, whatever the objective, the beta = 1 bound:
+    `elbo`, `reconstruction` and `kl`; all are means over examples, in nats. Where layers add a
+    loss of their own, such as weight decay, it is reported as `regularization`. The model compiles
+    itself with Adam(1e-3); call `compile` to choose otherwise.
+
+    It is conditional, p(x|c), if a network takes more than one input: encoder [x, c], decoder
+    [z, c]. Then data are tuples, `fit((x, c))`, and everything else takes `condition=c`, with a
+    row for each example. Of several conditions, a network takes the first ones it has inputs for.
 
     Args:
         encoder: maps x, shape [B, *event], to q(z|x): batch [B], event [L].
@@ -42,309 +47,570 @@ class VAE(keras.Model):
         prior: a `vt.priors.Prior`; by default `StandardNormal` of the encoder's latent size.
         objective: a `vt.objectives.Objective`; by default `ELBO()`.
         seed: an integer that fixes the samples of training and of calls without a seed.
+        **kwargs: of `keras.Model`, such as `name`.
 
     Raises:
         TypeError: if encoder or decoder do not end in a distribution.
-        ValueError: if encoder, prior and decoder disagree about shapes.
+        ValueError: if encoder, prior and decoder disagree about shapes or dtypes; if q(z|x) cannot
+            be trained, because its samples are discrete or not reparameterized; if prior or
+            objective belong to another model.
 
     Example:
 
-    ```python
-    encoder = vt.networks.mlp((28, 28), vt.layers.NormalDiag(2))
-    decoder = vt.networks.mlp(2, vt.layers.Bernoulli((28, 28)))
-    vae = vt.VAE(encoder, decoder)
-    vae.fit(x, epochs=10)
-    vae.elbo(x, num_samples=10, seed=0).elbo  # [B], nats
-    ```
+    >>> encoder = vt.networks.mlp((8, 8), vt.layers.NormalDiag(2), hidden=(16,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Bernoulli((8, 8)), hidden=(16,))
+    >>> vae = vt.VAE(encoder, decoder, seed=0)
+    >>> x = vt.data.binarize(vt.data.load("digits").x_train, seed=0)
+    >>> history = vae.fit(x, epochs=1, verbose=0)
+    >>> vae.elbo(x[:5], num_samples=10, seed=0).elbo.shape  # [B], nats
+    TensorShape([5])
     """
 
-    def __init__(self, encoder, decoder, prior=None, objective=None, *, seed=None, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        prior: Prior | None = None,
+        objective: Objective | None = None,
+        *,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.conditions = parts.conditions_of(encoder, decoder)
         self.encoder = encoder
         self.decoder = decoder
-        latent_size = self._latent_size(encoder, decoder)
-        if prior is None:
-            prior = StandardNormal(latent_size, dtype=encoder.layers[-1].compute_dtype)
-        self.prior_layer = prior
-        self._require_parts(latent_size)
-        self.objective = ELBO() if objective is None else objective
+        latent_size = parts.require_latent_size(encoder, decoder)
+        dtype = parts.require_alike(encoder, decoder)
+        self.prior_layer = StandardNormal(latent_size, dtype=dtype) if prior is None else prior
+        self._require_prior(latent_size)
         self.prior_layer.attach(encoder)
-        self._seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.objective = ELBO() if objective is None else objective
+        self._seed = None if seed is None else int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self._seed)  # of training
+        self.other_seeds = keras.random.SeedGenerator(self._seed)  # of all other calls
         self._terms = {
             name: keras.metrics.Mean(name=name) for name in ("elbo", "reconstruction", "kl")
         }
+        self._arrays = engine.Arrays(self, VAE)
         self.built = True
         self.compile()
 
-    @staticmethod
-    def _latent_size(encoder, decoder):
-        """L, from the encoder's output; it must be what the decoder takes."""
-        for name, network in (("encoder", encoder), ("decoder", decoder)):
-            if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
-                raise TypeError(
-                    f"Expected `{name}` to be a Sequential or Functional keras.Model with known "
-                    f"inputs, such as vt.networks.mlp(...). Received: {network!r}"
-                )
-            output = network(tf.zeros([1, *network.input_shape[1:]]))
-            if not isinstance(output, tfd.Distribution):
-                raise TypeError(
-                    f"Expected `{name}` to end in a distribution layer, such as "
-                    f"vt.layers.NormalDiag(2). Received: an output of {type(output).__name__}"
-                )
-        if len(encoder.output_shape) != 2:
-            raise ValueError(
-                "Expected an encoder that ends in event shape [L]. Received: event shape "
-                f"{list(encoder.output_shape[1:])} (are encoder and decoder swapped?)"
-            )
-        latent_size = encoder.output_shape[1]
-        if decoder.input_shape[1:] != (latent_size,):
-            raise ValueError(
-                f"The encoder gives {latent_size} latents. Expected a decoder with input shape "
-                f"({latent_size},). Received: {decoder.input_shape[1:]}"
-            )
-        return latent_size
-
-    def _require_parts(self, latent_size):
+    def _require_prior(self, latent_size):
         if not isinstance(self.prior_layer, Prior) or self.prior_layer.latent_size != latent_size:
             raise ValueError(
                 f"Expected `prior` to be a vt.priors.Prior of {latent_size} latents, such as "
                 f"vt.priors.StandardNormal({latent_size}). Received: {self.prior_layer!r}"
             )
-        if self.decoder.output_shape[1:] != self.encoder.input_shape[1:]:
-            raise ValueError(
-                "Expected the decoder's event shape to be the encoder's input shape, "
-                f"{self.encoder.input_shape[1:]}. Received: {self.decoder.output_shape[1:]}"
-            )
 
     @property
-    def objective(self):
-        """What training maximises. It can be changed at any time; the next step obeys."""
+    def objective(self) -> Objective:
+        """What training maximises. It can be changed at any time; the next step obeys.
+
+        So can its numbers: `vae.objective.beta = 2.0`, in a callback too.
+        """
         return self._objective
 
     @objective.setter
-    def objective(self, objective):
+    def objective(self, objective: Objective) -> None:
         if not isinstance(objective, Objective):
             raise TypeError(
                 "Expected `objective` to be a vt.objectives.Objective, such as "
                 f"vt.objectives.ELBO(). Received: {objective!r}"
             )
+        previous = getattr(self, "_objective", None)
+        if previous is objective:
+            return
+        objective.belong_to(self)
         objective.attach(self.prior_layer.latent_size)
+        if previous is not None:
+            previous.belong_to(None)
+            keras_private.forget(self, previous)
         self._objective = objective
-        # Steps that were compiled hold the objective of before; a callback may be changing it.
-        if self.train_function is not None:
-            self.make_train_function(force=True)
-        if self.test_function is not None:
-            self.make_test_function(force=True)
 
     # -- the three things that `evidence`, `gap` and `diagnostics` ask of a model ------------
 
     @property
-    def prior(self):
+    def prior(self) -> tfd.Distribution:
         """p(z): a distribution, batch [], event [L]."""
         return self.prior_layer()
 
-    def encode(self, x, training=False):
-        """q(z|x), the approximate posterior: batch [B], event [L]."""
-        return self.encoder(self._require_shape(x), training=training)
+    def encode(self, x: Any, training: bool = False, *, condition: Any = None) -> tfd.Distribution:
+        """q(z|x), the approximate posterior: batch [B], event [L].
 
-    def decode(self, z, training=False):
-        """p(x|z), the likelihood: z of shape [..., L] gives batch [...], event [*event]."""
+        Args:
+            x: data, shape [B, *event].
+            training: whether layers such as `Dropout` run as in training.
+            condition: of a conditional model: an array [B, ...] or a tuple of them.
+        """
+        x = self.as_data(x)
+        return batch_apply(
+            self.encoder,
+            x,
+            self._as_condition(condition),
+            event_ndims=x.shape.rank - 1,
+            training=training,
+        )
+
+    def decode(self, z: Any, training: bool = False, *, condition: Any = None) -> tfd.Distribution:
+        """p(x|z), the likelihood: z of shape [..., L] gives batch [...], event [*event].
+
+        Args:
+            z: latents; of a conditional model [..., B, L], or any leading axes for a single c.
+            training: as for `encode`.
+            condition: of a conditional model: an array [B, ...] or [1, ...], or a tuple of them.
+        """
         dtype = self.prior_layer.compute_dtype
         z = tf.convert_to_tensor(z)
         z = z if z.dtype == dtype else tf.cast(z, dtype)
-        if z.shape.rank < 2 or z.shape[-1] != self.prior_layer.latent_size:
+        if z.shape.rank is None or z.shape.rank < 2 or z.shape[-1] != self.prior_layer.latent_size:
             raise ValueError(
                 f"Expected `z` of shape [..., {self.prior_layer.latent_size}], with at least one "
-                f"leading axis. Received: shape {list(z.shape)}"
+                f"leading axis. Received: shape {z.shape}"
             )
-        return batch_apply(self.decoder, z, training=training)
+        return batch_apply(self.decoder, z, self._as_condition(condition), training=training)
+
+    @property
+    def width(self) -> int:
+        """The most values that any layer holds for one z of one example."""
+        return parts.widest(self.encoder, self.decoder)
 
     # -- one pass, and what training makes of it ---------------------------------------------
 
-    def call(self, x, num_samples=None, *, seed=None, training=False):
-        """One pass: x -> q_z -> z -> p_x. Returns a `vt.elbo.Forward`."""
+    def call(
+        self,
+        x: Any,
+        num_samples: int | None = None,
+        *,
+        seed: Any = None,
+        training: bool = False,
+    ) -> elbo.Forward:
+        """One pass: x -> q_z -> z -> p_x. Returns a `vt.elbo.Forward`.
+
+        Args:
+            x: data, shape [B, *event]; of a conditional model (x, condition).
+            num_samples: S; by default the objective's.
+            seed: an integer for the same samples each time; by default the model's own, one
+                stream for training and one for everything else.
+            training: as for `encode`.
+        """
+        x, *condition = x if isinstance(x, (tuple, list)) else (x,)
         samples = self.objective.num_samples if num_samples is None else num_samples
-        seed = self._or_own(seed)
+        if seed is None:
+            seed = self.seed_generator if training else self.other_seeds
+        model = given(self, tuple(condition) or None)
         gate = self.objective.gate
-        return elbo.forward(self, x, samples, seed=seed, gate=gate, training=training)
+        return elbo.forward(model, x, samples, seed=seed, gate=gate, training=training)
 
-    def _or_own(self, seed):
-        return self.seed_generator if seed is None else seed
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: elbo.Forward | None = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """loss = -mean_B(objective) + what layers add, such as weight decay; a scalar, nats.
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """loss = -mean_B(objective). `y_pred` is the `Forward` of this batch."""
-        del x  # it is in the pass already
-        if y is not None or sample_weight is not None:
-            raise ValueError(
-                "A VAE explains x by itself. Expected fit(x) or evaluate(x). "
-                "Received: a target y or sample weights"
-            )
-        terms = elbo.reconstruction_kl(y_pred)
+        For a training loop of your own, of four lines:
+
+            with tf.GradientTape() as tape:
+                loss = vae.compute_loss(x, vae(x, training=True))
+            gradients = tape.gradient(loss, vae.trainable_variables)
+            vae.optimizer.apply(gradients, vae.trainable_variables)
+
+        Args:
+            x: data; not looked at where a pass is given.
+            y: a pass, or None: a VAE has no target.
+            y_pred: a pass, `vae(x)`; by default made here.
+            sample_weight: None.
+            training: whether this is a training step, which the objective then counts.
+        """
+        if isinstance(y, elbo.Forward):
+            y, y_pred = None, y
+        feed.refuse_targets(y, sample_weight)
+        one_pass = self(x, training=training) if y_pred is None else y_pred
+        terms = elbo.reconstruction_kl(one_pass)
         for name, metric in self._terms.items():
-            metric.update_state(getattr(terms, name))
-        loss = -replicas.mean_over_batch(self.objective(y_pred, terms))
+            if name != "regularization":
+                metric.update_state(getattr(terms, name))
+        loss = -replicas.mean_over_batch(self.objective(one_pass, terms))
+        if "regularization" in self._terms:
+            added = tf.add_n([tf.cast(tf.reduce_sum(part), loss.dtype) for part in self.losses])
+            self._terms["regularization"].update_state(added)
+            loss += added / replicas.number()
         if training:
-            self.objective.advance(y_pred)
+            self.objective.advance(one_pass)
         return loss
 
-    def compute_metrics(self, *_, **__):
+    def train_step(self, data: Any) -> dict:
+        """One step. If its loss is not finite it changes no weight, and `fit` ends with an error.
+
+        Args:
+            data: a batch as Keras hands it over.
+        """
+        x = self._unpacked(data)
+        before = self._float_state()
+        with tf.GradientTape() as tape:
+            loss = self._tracked_loss(x, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        weights = self.trainable_variables
+        if weights:
+            gradients = tape.gradient(scaled, weights)
+            replicas.apply_if_finite(
+                loss,
+                lambda gradients: self.optimizer.apply(gradients, weights),
+                gradients,
+                lambda: [variable.assign(value) for variable, value in before],
+            )
+        return self.compute_metrics()
+
+    def test_step(self, data: Any) -> dict:
+        """The loss and the terms of a batch, as Keras hands it over."""
+        self._tracked_loss(self._unpacked(data), training=False)
+        return self.compute_metrics()
+
+    def _unpacked(self, data):
+        """x, or (x, *conditions), from a batch."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if self.conditions and y is not None and sample_weight is None:
+            x, y = (x, y), None
+        feed.refuse_targets(y, sample_weight)
+        return feed.packed(tuple(keras.tree.flatten(x)))
+
+    def _tracked_loss(self, x, training):
+        loss = self.compute_loss(x, y_pred=self(x, training=training), training=training)
+        size = tf.shape(x[0] if isinstance(x, tuple) else x)[0]
+        whole = loss * replicas.number()  # Keras averages what replicas report
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(whole, sample_weight=size)
+        return loss
+
+    def _float_state(self):
+        """What a pass itself changes, the averages of a `BatchNormalization`, with its values."""
+        networks = (self.encoder, self.decoder, self.prior_layer)
+        variables = {id(v): v for part in networks for v in part.non_trainable_variables}
+        return [(v, v.value) for v in variables.values() if tf.as_dtype(v.dtype).is_floating]
+
+    def require_finite(self, logs: dict) -> None:
+        """Ends a training whose last step had a loss of NaN or infinity.
+
+        Raises:
+            FloatingPointError: says so; the weights are those before that step.
+        """
+        loss = float(np.ravel(logs["loss"])[0])
+        if np.isfinite(loss):
+            return
+        found = {name: float(np.ravel(value)[0]) for name, value in logs.items()}
+        self.reset_metrics()
+        raise FloatingPointError(
+            "Training has stopped: the loss of its last step is not finite. Expected data in the "
+            "support of the likelihood, and steps that do not diverge (a lower learning rate, "
+            "`clipnorm`, a larger `min_scale`). The weights are those before that step. "
+            f"Received: means so far {found}"
+        )
+
+    def compute_metrics(self, *_: Any, **__: Any) -> dict:
+        """The means so far: `loss`, `elbo`, `reconstruction`, `kl`."""
         return replicas.reported(self.get_metrics_result())
 
-    def predict_step(self, data):
+    def predict_step(self, data: Any) -> tf.Tensor:
         """The mean of a reconstruction, E[x|z] at z = E[z|x]: tensors, and no randomness."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.decode(self.encode(x).mean()).mean()
+        x = self._unpacked(data)
+        x, *condition = x if isinstance(x, tuple) else (x,)
+        condition = tuple(condition) or None
+        return self.decode(self.encode(x, condition=condition).mean(), condition=condition).mean()
 
-    def compile(self, optimizer="adam", loss=None, **kwargs):
-        chosen = {"loss": loss, **{k: kwargs.get(k) for k in ("metrics", "weighted_metrics")}}
-        for name, value in chosen.items():
-            if value is not None:
+    def compile(self, optimizer: Any = "adam", loss: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Keras' `compile`, without a loss or metrics: those of a VAE are its own."""
+        kwargs = feed.named(keras.Model.compile, (optimizer, loss, *args), kwargs)
+        for name in ("loss", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
                 raise ValueError(
                     "The loss of a VAE is minus the mean of its objective, and its metrics are "
                     f"elbo, reconstruction and kl. Expected no `{name}`; choose the objective in "
-                    f"VAE(..., objective=...). Received: {name}={value!r}"
+                    f"VAE(..., objective=...). Received: {name}={kwargs[name]!r}"
                 )
         self.objective.attach(self.prior_layer.latent_size)  # its parts may have been unfrozen
         self.jit_choice = kwargs.get("jit_compile", "auto")  # Keras keeps what it makes of it
-        super().compile(optimizer=optimizer, **kwargs)
+        if self.losses and "regularization" not in self._terms:
+            self._terms["regularization"] = keras.metrics.Mean(name="regularization")
+        super().compile(**kwargs)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
         return {**super().get_compile_config(), "jit_compile": self.jit_choice}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         # Keras asks for this wherever `compile` is overridden; without it a loaded model would
         # lose the state of its optimizer.
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        *args: Any,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Keras' `fit`, after a look at the data: an array is checked before the first step, a
-        `tf.data.Dataset` as it is read, a `PyDataset` by its first batch.
+        source of batches as it is read.
 
         Arrays and `vt.data.Batches` stay on the device, where one program takes many steps
-        (`vae_tf/engine.py`): as many as `compile(steps_per_execution=...)` says; by default a tenth
-        of an epoch, or a hundred where that is more, and one at a time for a callback that looks at
-        batches. An array is shuffled by the model's own seed. XLA compiles the steps on a GPU, and
-        on a CPU in trainings of 2,000 steps or more, unless `compile(jit_compile=False)`.
+        (`vae_tf/_fit/engine.py`): as many as `compile(steps_per_execution=...)` says; by default a
+        tenth of an epoch, or a hundred where that is more, and one at a time for a callback that
+        looks at batches. An array is shuffled by the model's own seed. XLA compiles the steps on a
+        GPU, and on a CPU in trainings of 2,000 steps or more, unless `compile(jit_compile=False)`;
+        the numbers are the same, to rounding.
+
+        Args:
+            x: an array [N, *event], a data frame, a `tf.data.Dataset`, a `PyDataset` such as
+                `vt.data.Batches`, or a generator of batches; of a conditional model (x, condition).
+            y, sample_weight, class_weight: None; a VAE has neither.
+            batch_size: B, of arrays; 32 by default.
+            epochs: how often each example is seen.
+            *args, **kwargs: of `keras.Model.fit`, in its order.
+
+        Returns:
+            A `History`, whose `history` has a list for each of `loss`, `elbo`, `reconstruction`
+            and `kl`.
+
+        Raises:
+            ValueError: if data are outside the support, or not of the form that is expected.
+            FloatingPointError: if the loss of a step is not finite; see `train_step`.
         """
-        kwargs |= {"batch_size": batch_size, "epochs": epochs}
+        kwargs = feed.named(keras.Model.fit, (x, y, batch_size, epochs, *args), kwargs)
+        x = kwargs.pop("x")
+        refused = ("y", "sample_weight", "class_weight")
+        feed.refuse_targets(**{name: kwargs.pop(name, None) for name in refused})
         if kwargs.get("validation_data") is not None:
-            validation = self._checked(kwargs["validation_data"], "validation_data")
-            kwargs["validation_data"] = validation
+            kwargs["validation_data"] = self._checked(kwargs["validation_data"], "validation_data")
         if isinstance(x, (tf.data.Dataset, Batches)):
             kwargs.setdefault("shuffle", False)  # they shuffle themselves, by their own seed
+            if batch_size is not None:
+                raise ValueError(
+                    "A source of batches has a batch size of its own. Expected `batch_size` with "
+                    f"arrays only. Received: batch_size={batch_size} with a {type(x).__name__}"
+                )
         x = self._checked(x, "x")
-        if y is not None:  # `compute_loss` says what is wrong with it
-            return super().fit(x, y, **kwargs)
-        with engine.Arrays(self) as arrays:
-            x, kwargs = arrays.for_fit(x, kwargs)
+        with self._arrays.lent():
+            x, kwargs = self._arrays.for_fit(x, kwargs)
             return super().fit(x, **kwargs)
 
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        """Keras' `evaluate`; the data are checked first."""
-        kwargs["batch_size"] = batch_size
-        # During `fit` Keras comes here with validation data that were checked before.
-        x = x if "_use_cached_eval_dataset" in kwargs else self._checked(x, "x")
-        if y is not None:
-            return super().evaluate(x, y, **kwargs)
-        with engine.Arrays(self) as arrays:
-            x, kwargs = arrays.for_evaluate(x, kwargs)
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Keras' `evaluate`; the data are checked first.
+
+        Args:
+            x, y, batch_size: as for `fit`.
+            *args, **kwargs: of `keras.Model.evaluate`, in its order.
+
+        Returns:
+            Means over examples, nats: {name: value} with `return_dict=True`, else a list.
+        """
+        kwargs = feed.named(keras.Model.evaluate, (x, y, batch_size, *args), kwargs)
+        x = kwargs.pop("x")
+        feed.refuse_targets(kwargs.pop("y"), kwargs.pop("sample_weight", None))
+        if keras_private.is_validation(kwargs):
+            return super().evaluate(x, **kwargs)
+        x = self._checked(x, "x")
+        with self._arrays.lent():
+            x, kwargs = self._arrays.for_evaluate(x, kwargs)
             return super().evaluate(x, **kwargs)
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> np.ndarray:
+        """The means of reconstructions, E[x|z] at z = E[z|x], shape [N, *event].
+
+        Args:
+            x: as for `fit`.
+            *args, **kwargs: of `keras.Model.predict`, in its order.
+        """
+        kwargs = feed.named(keras.Model.predict, (x, *args), kwargs)
+        x = self._checked(kwargs.pop("x"), "x")
+        return super().predict(feed.packed(x) if isinstance(x, tuple) else x, **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `train_on_batch`; the batch is checked first."""
+        return super().train_on_batch(*self._on_batch("train_on_batch", x, y, args, kwargs))
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Keras' `test_on_batch`; the batch is checked first."""
+        return super().test_on_batch(*self._on_batch("test_on_batch", x, y, args, kwargs))
+
+    def _on_batch(self, method, x, y, args, kwargs):
+        kwargs = feed.named(getattr(keras.Model, method), (x, y, *args), kwargs)
+        refused = ("y", "sample_weight", "class_weight")
+        feed.refuse_targets(**{name: kwargs.get(name) for name in refused})
+        return (
+            feed.on_batch(self, x, "x"),
+            *([None] * (3 if method[1] == "r" else 2)),
+            *([kwargs.get("return_dict", False)]),
+        )
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Keras' `export`; without an `input_signature`, for batches of any size of `predict`."""
+        specs = [tf.TensorSpec([None, *i.shape[1:]], i.dtype) for i in self._inputs()]
+        kwargs.setdefault("input_signature", [specs if len(specs) > 1 else specs[0]])
+        super().export(filepath, *args, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Called by Keras before each loop. Under a strategy it takes a batch to see its shape: over
         # several machines that fails for a data set, and the shape is known.
         del data_batch
-        engine.take_turns(iterator)
-        super()._maybe_symbolic_build(data_batch=(tf.zeros([1, *self.encoder.input_shape[1:]]),))
+        resident = keras_private.calls_in_turns(iterator)
+        if resident is not None:
+            resident.steps_of_a_turn = resident.wanted_steps
+        batch = tuple(tf.zeros([1, *one.shape[1:]], one.dtype) for one in self._inputs())
+        keras_private.needs_no_batch(self, (feed.packed(batch),))
 
-    def make_train_function(self, force=False):
+    def _inputs(self):
+        """x and the conditions, as KerasTensors."""
+        return (self.encoder.inputs[0], *self.conditions)
+
+    def make_train_function(self, force: bool = False) -> Any:
         if self.train_function is None or force:
-            super().make_train_function(force)
-            self.train_function = engine.Program(self, self.train_step, self.train_function)
+            self.train_function = self._program(
+                self.train_step, "train_function", super().make_train_function
+            )
+        return self.train_function
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Any:
         if self.test_function is None or force:
-            super().make_test_function(force)
-            self.test_function = engine.Program(self, self.test_step, self.test_function)
+            self.test_function = self._program(
+                self.test_step, "test_function", super().make_test_function
+            )
+        return self.test_function
+
+    def _program(self, step, name, make):
+        def keras_function():
+            own = getattr(self, name)
+            make(force=True)
+            made = getattr(self, name)
+            setattr(self, name, own)
+            return made
+
+        training = name == "train_function"
+        return engine.Program(self, self._arrays.residents, step, keras_function, training)
 
     # -- what a trained model is for ---------------------------------------------------------
 
-    def elbo(self, x, num_samples=1, *, seed=None):
+    def elbo(
+        self, x: Any, num_samples: int = 1, *, condition: Any = None, seed: int | None = None
+    ) -> elbo.ElboTerms:
         """The ELBO of each example (document, section 1), at beta = 1 whatever was trained.
+
+            ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z))
 
         Args:
             x: data, shape [B, *event].
             num_samples: S; the Monte Carlo error falls with its square root, and memory does not
                 grow with it.
+            condition: of a conditional model: an array [B, ...] or a tuple of them.
             seed: an integer for the same numbers each time.
 
         Returns:
             `ElboTerms(elbo, reconstruction, kl)`, each [B], nats.
         """
-        return elbo.estimate(self, x, num_samples, seed=self._or_own(seed))
+        seed = self._or_own(seed)
+        return elbo.estimate(self, x, num_samples, condition=condition, seed=seed)
 
-    def sample(self, n, *, seed=None):
-        """`n` draws of x: z from the prior, x from p(x|z). Shape [n, *event]."""
+    def sample(self, n: int, *, condition: Any = None, seed: int | None = None) -> tf.Tensor:
+        """`n` draws of x: z from the prior, x from p(x|z). Shape [n, *event].
+
+        Args:
+            n: how many.
+            condition: of a conditional model: a row for each draw, [n, ...], or one for all.
+            seed: an integer for the same draws each time.
+        """
         seeds = split(self._or_own(seed), 2)
         z = self.prior.sample(require.count(n, "n"), seed=seeds[0])
-        return self.decode(z).sample(seed=seeds[1])
+        return self.decode(z, condition=condition).sample(seed=seeds[1])
 
-    def reconstruct(self, x, *, seed=None):
-        """E[x|z] for one z from q(z|x): shape [B, *event]."""
-        return elbo.forward(self, x, seed=self._or_own(seed)).p_x.mean()[0]
+    def reconstruct(self, x: Any, *, condition: Any = None, seed: int | None = None) -> tf.Tensor:
+        """E[x|z] for one z from q(z|x): shape [B, *event].
+
+        Args:
+            x, condition, seed: as for `elbo`.
+        """
+        seed = self._or_own(seed)
+        return elbo.forward(self, x, condition=condition, seed=seed).p_x.mean()[0]
+
+    def _or_own(self, seed):
+        return self.other_seeds if seed is None else seed
 
     # -- guards and saving -------------------------------------------------------------------
 
-    def _require_shape(self, x):
+    def as_data(self, x: Any, name: str = "x") -> tf.Tensor:
         """Data as a float tensor [B, *event], or an error that says what was expected."""
+        x = x if tf.is_tensor(x) else require.examples(x, name)
         x = tf.convert_to_tensor(x)
-        event = self.encoder.input_shape[1:]
+        event = self.encoder.inputs[0].shape[1:]
         if x.shape.rank != len(event) + 1 or not x.shape[1:].is_compatible_with(event):
             raise ValueError(
-                f"Expected `x` of shape [B, {', '.join(map(str, event))}]. "
+                f"Expected `{name}` of shape [B, {', '.join(map(str, event))}]. "
                 f"Received: shape {list(x.shape)}"
             )
         dtype = self.prior_layer.compute_dtype
         return x if x.dtype == dtype else tf.cast(x, dtype)
 
-    def _checked(self, data, name):
-        """Data whose every value lies in the support of the likelihood: arrays are checked now,
-        a `tf.data.Dataset` batch by batch as it is read, a `PyDataset` by its first batch.
-        """
-        if isinstance(data, tuple) and len(data) == 1:
-            (data,) = data
-        if isinstance(data, (tf.Variable, keras.Variable)):
-            data = tf.convert_to_tensor(data)
-        p_x = self.decode(tf.zeros([1, self.prior_layer.latent_size]))
-        if isinstance(data, tf.data.Dataset):
-            return data.map(lambda *batch: self._check_in_graph(p_x, batch, name))
-        if isinstance(data, keras.utils.PyDataset):
-            support.check(p_x, self._require_shape(data[0]), name)
-        elif isinstance(data, (np.ndarray, tf.Tensor)):
-            part = max(1, chunks.BUDGET // max(1, math.prod(data.shape[1:])))
-            for start in range(0, max(1, len(data)), part):
-                support.check(p_x, self._require_shape(data[start : start + part]), name)
-        return data
+    def describe_data(self) -> str:
+        """In words, what `fit` takes."""
+        shapes = [f"[B, {', '.join(map(str, one.shape[1:]))}]" for one in self._inputs()]
+        return " and ".join(["x of shape " + shapes[0], *("a condition " + s for s in shapes[1:])])
+
+    def any_likelihood(self) -> tfd.Distribution:
+        """p(x|z) at z = 0, and conditions of one: what it accepts, all others do."""
+        z = tf.zeros([1, self.prior_layer.latent_size], self.prior_layer.compute_dtype)
+        ones = tuple(tf.ones([1, *one.shape[1:]], one.dtype) for one in self.conditions)
+        return self.decode(z, condition=ones or None)
+
+    def _as_condition(self, condition):
+        """A tuple of tensors [B, ...] of the dtypes that the networks take, or None."""
+        given_parts = condition if isinstance(condition, (tuple, list)) else (condition,)
+        found = [] if condition is None else keras.tree.flatten(given_parts)
+        if len(found) != len(self.conditions):
+            raise ValueError(
+                f"Expected {len(self.conditions)} conditions: {self.describe_data()}. "
+                f"Received: {len(found)} (`condition=` takes an array or a tuple of them)"
+            )
+        pairs = zip(found, self.conditions, strict=True)
+        return tuple(self._as_one_condition(*pair) for pair in pairs) or None
 
     @staticmethod
-    def _check_in_graph(p_x, batch, name):
-        """For `Dataset.map`: in a graph the check marks what it refuses by NaN."""
-        refused = tf.math.is_nan(support.check(p_x, batch[0], name))
-        message = f"Expected `{name}` with {support.describe(p_x)}. Received: other values"
-        with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(refused), [message])]):
-            return tuple(tf.identity(part) for part in batch)
+    def _as_one_condition(part, wanted):
+        part = tf.convert_to_tensor(part if tf.is_tensor(part) else require.examples(part))
+        part = part if part.dtype == wanted.dtype else tf.cast(part, wanted.dtype)
+        for _ in range(len(wanted.shape) - part.shape.rank):
+            part = part[..., tf.newaxis]  # [B] is [B, 1]
+        if not part.shape[1:].is_compatible_with(wanted.shape[1:]):
+            raise ValueError(
+                f"Expected `condition` of shape [B, {', '.join(map(str, wanted.shape[1:]))}]. "
+                f"Received: shape {list(part.shape)}"
+            )
+        return part
 
-    def save_own_variables(self, store):
+    def _checked(self, data, name):
+        return feed.checked(self, data, name)
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
         # Keras leaves the state of seed generators out; with it a resumed training goes on as
         # if it had never stopped.
         store["seed_generator"] = np.array(self.seed_generator.state)
+        store["other_seeds"] = np.array(self.other_seeds.state)
 
-    def load_own_variables(self, store):
-        self.seed_generator.state.assign(store["seed_generator"])
+    def load_own_variables(self, store: Any) -> None:
+        store = {key: store[key] for key in store.keys()}
+        for name in ("seed_generator", "other_seeds"):
+            if name in store:  # version 0.1.0 had one
+                getattr(self, name).state.assign(store.pop(name))
+        super().load_own_variables(store)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -356,7 +622,7 @@ class VAE(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "VAE":
         config = dict(config)
         for part in ("encoder", "decoder", "prior", "objective"):
             config[part] = keras.saving.deserialize_keras_object(

@@ -1,32 +1,34 @@
 """Many steps in one program: how `fit` and `evaluate` run through arrays. A reader can skip it.
 
 A small VAE's step takes a few milliseconds, and Keras' own way from one step to the next (a data
-pipeline, a call, callbacks) as long again. Here the array lies on the device, and one program
+pipeline, a call, callbacks) as long again. Here the arrays lie on the device, and one program
 shuffles, gathers whole batches, draws binary pixels where that is wanted, and takes many steps of
 the model's own `train_step` or `test_step`. What a step computes stays the same, and the loop over
 epochs, its callbacks, progress bar and validation are Keras'; the order of an array is drawn from
 the model's own seed.
 
 How it fits into Keras: `fit` calls `model.train_function(iterator)` once for a number of steps.
-That function is a `Program` here, and the iterator delivers tickets: pairs of (which array, which
+That function is a `Program` here, and the iterator delivers tickets: pairs of (which data, which
 turn). Whatever is no ticket goes to Keras' own function.
 """
 
+import contextlib
 import itertools
 import math
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from vae_tf._core import require
-from vae_tf._core.random import as_seed
+from vae_tf._core import random, require
+from vae_tf._fit.feed import packed
 from vae_tf.data import Batches
 
-__all__ = ["Arrays", "Program", "epochs_of", "shuffled", "take_turns"]
+__all__ = ["Arrays", "Program", "epochs_of", "shuffled"]
 
-_LARGEST = 2**31  # bytes: a larger array stays with Keras' own data pipeline
+_LARGEST = 2**31  # bytes: larger data stay with Keras' own pipeline
 _LONG = 2000  # steps: a training of at least so many is worth a second or two of compilation
 _FEWEST, _TURNS = 100, 10  # steps of a turn at least; turns of an epoch at most, for the callbacks
 _TICKET = tf.TensorSpec([2], tf.int64)
@@ -40,20 +42,16 @@ _BY_EPOCH = {
     keras.callbacks.TensorBoard: "update_freq",
 }
 
-_new_number = itertools.count()
-_arrays = {}  # number: the `Resident` of a fit or an evaluate that is under way
-
 
 class Resident:
-    """An array on the device, and the order in which an epoch takes its rows."""
+    """Arrays on the device, x first, and the order in which an epoch takes their rows."""
 
-    def __init__(self, x, batch_size, epoch, num_epochs=0, binarize=False):
-        self.x = _tensor(x)
-        self.batch_size = batch_size
-        self.binarize = binarize
+    def __init__(self, arrays, batch_size, epoch, num_epochs=0, binarize=False):
+        self.arrays = tuple(_tensor(array) for array in arrays)
+        self.size, self.batch_size, self.binarize = len(arrays[0]), batch_size, binarize
         self._epoch = epoch  # gives the order of the rows, [N], and a seed for drawing pixels
-        self.num_steps = math.ceil(len(x) / batch_size)
-        self.steps_of_a_turn = 1
+        self.num_steps = math.ceil(self.size / batch_size)
+        self.steps_of_a_turn = self.wanted_steps = 1
         self.is_long = self.num_steps * num_epochs >= _LONG
 
     def start_epoch(self):
@@ -64,7 +62,7 @@ class Resident:
         """The steps from `start` to `stop` as (start, stop, batch size): the last batch may be
         short, and a program has one batch size.
         """
-        whole, left = divmod(len(self.x), self.batch_size)
+        whole, left = divmod(self.size, self.batch_size)
         if start < min(stop, whole):
             yield start, min(stop, whole), self.batch_size
         if left and start <= whole < stop:
@@ -82,30 +80,48 @@ class Program:
 
     Args:
         model: a `vt.VAE`.
+        residents: {number: `Resident`}, the model's own.
         step: its `train_step` or `test_step`.
-        keras_function: what Keras made for everything that is no ticket.
+        make: makes Keras' function, for everything that is no ticket.
+        training: whether the steps change weights.
     """
 
-    def __init__(self, model, step, keras_function):
-        self._model, self._step, self._keras_function = model, step, keras_function
-        self._programs = {}  # by the size of a batch and the like
+    def __init__(self, model, residents, step, make, training):
+        self._model, self._residents, self._step, self._make = model, residents, step, make
+        self._training = training
+        self._traced_for = None
         self._may_use_xla = True
 
     def __call__(self, iterator):
-        if getattr(iterator, "element_spec", None) != _TICKET:
-            return self._keras_function(iterator)
-        number, turn = next(iterator).numpy().tolist()
-        resident = _arrays[number]
+        self._forget_what_changed()
+        if getattr(iterator, "element_spec", None) == _TICKET:
+            logs = self._take_a_turn(*next(iterator).numpy().tolist())
+        else:
+            logs = self._keras_function(iterator)
+        if self._training:
+            self._model.require_finite(logs)
+        return logs
+
+    def _forget_what_changed(self):
+        """A compiled step holds the objective of when it was traced, all but its numbers."""
+        objective = self._model.objective
+        now = id(objective), objective.version
+        if now != self._traced_for:
+            self._traced_for, self._programs, self._keras_function = now, {}, self._make()
+
+    def _take_a_turn(self, number, turn):
+        resident = self._residents[number]
         count = resident.steps_of_a_turn
         if turn == 0:
             resident.start_epoch()
+        logs = self._model.get_metrics_result()  # of a turn beyond the last
         for part in resident.parts(turn * count, min((turn + 1) * count, resident.num_steps)):
             logs = self._run(resident, *part)
         return logs
 
     def _run(self, resident, start, stop, size):
         steps = (tf.constant(start), tf.constant(stop))
-        arguments = (resident.x, resident.rows, resident.seed, *steps)
+        arguments = (resident.arrays, resident.rows, resident.seed, *steps)
         try:
             return self._program(resident, size)(*arguments)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
@@ -121,9 +137,8 @@ class Program:
         """The program for batches of this size, traced once."""
         if self._model.run_eagerly or tf.config.functions_run_eagerly():
             return self._steps(resident, size)
-        objective = self._model.objective
-        numbers = [getattr(objective, name) for name in objective.scheduled]  # a trace holds them
-        key = (resident.batch_size, size, resident.x.dtype, resident.binarize, *numbers)
+        dtypes = tuple(array.dtype for array in resident.arrays)
+        key = (resident.batch_size, size, dtypes, resident.binarize)
         # A short last batch is one step an epoch: not worth another compilation.
         xla = (
             self._may_use_xla
@@ -137,25 +152,35 @@ class Program:
         if (*key, xla) not in self._programs:
             if not self._model.optimizer.built:  # a loop cannot make variables
                 self._model.optimizer.build(self._model.trainable_variables)
-            scalar, vector = (tf.TensorSpec(shape, tf.int32) for shape in ([], [None]))
-            data = tf.TensorSpec([None, *resident.x.shape[1:]], resident.x.dtype)
-            steps = tf.function(self._steps(resident, size), autograph=False, jit_compile=xla)
-            program = steps.get_concrete_function(data, vector, vector, scalar, scalar)
-            self._programs[(*key, xla)] = program
+            self._programs[(*key, xla)] = self._traced(resident, size, xla)
         return self._programs[(*key, xla)]
+
+    def _traced(self, resident, size, xla):
+        scalar, vector = (tf.TensorSpec(shape, tf.int32) for shape in ([], [None]))
+        arrays = tuple(tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in resident.arrays)
+        steps = tf.function(self._steps(resident, size), autograph=False, jit_compile=xla)
+        with random.written_out(xla and not tf.config.list_physical_devices("GPU")):
+            return steps.get_concrete_function(arrays, vector, vector, scalar, scalar)
 
     def _steps(self, resident, size):
         """The steps from `start` to `stop`, on batches of one size."""
         batch_size, binarize = resident.batch_size, resident.binarize
 
-        def steps(x, rows, seed, start, stop):
-            def one_step(i):
-                batch = tf.gather(x, tf.slice(rows, [i * batch_size], [size]))
-                self._step(Batches.draw(batch, seed, i) if binarize else batch)
-                return (i + 1,)
+        def steps(arrays, rows, seed, start, stop):
+            def one_step(i, _):
+                batch = tf.slice(rows, [i * batch_size], [size])
+                x, *others = (tf.gather(array, batch) for array in arrays)
+                x = Batches.draw(x, seed, i) if binarize else x
+                logs = self._step((packed((x, *others)),))
+                return i + 1, tf.math.is_finite(logs["loss"])
 
             # One at a time: the next step must see the weights that this one leaves.
-            tf.while_loop(lambda i: i < stop, one_step, (start,), parallel_iterations=1)
+            tf.while_loop(
+                lambda i, fine: (i < stop) & fine,
+                one_step,
+                (start, tf.constant(True)),
+                parallel_iterations=1,
+            )
             return self._model.get_metrics_result()
 
         return steps
@@ -165,83 +190,97 @@ class Arrays:
     """What `fit` and `evaluate` hand to Keras: tickets in place of arrays, for as long as they run.
 
     ```python
-    with Arrays(model) as arrays:
+    with arrays.lent():
         x, arguments = arrays.for_fit(x, arguments)
         keras.Model.fit(model, x, **arguments)
     ```
     """
 
-    def __init__(self, model):
-        self._model, self._numbers = model, []
+    def __init__(self, model: Any, base: type) -> None:
+        self._model, self._base, self._count = model, base, itertools.count()
+        self.residents: dict[int, Resident] = {}
 
-    def __enter__(self):
-        return self
+    @contextlib.contextmanager
+    def lent(self):
+        """Lets go of what was taken inside."""
+        before = set(self.residents)
+        try:
+            yield
+        finally:
+            for number in self.residents.keys() - before:
+                del self.residents[number]
 
-    def __exit__(self, *_):
-        for number in self._numbers:
-            del _arrays[number]
-
-    def for_fit(self, x, arguments):
-        """x and the keyword arguments of `fit`, with tickets for every array that suits."""
+    def for_fit(self, x: Any, arguments: dict) -> tuple[Any, dict]:
+        """x and the keyword arguments of `fit`, with tickets for all arrays that suit."""
         arguments, callbacks = dict(arguments), arguments.get("callbacks")
         size, epochs = _size_of_batch(arguments.get("batch_size")), arguments.get("epochs", 1)
-        if arguments.get("validation_split") and isinstance(x, (np.ndarray, tf.Tensor)):
-            cut = math.floor(len(x) * (1 - arguments["validation_split"]))
-            if arguments.get("validation_data") is not None or not 0 < cut < len(x):
-                return x, arguments  # it is for Keras to say what is wrong
+        if arguments.get("validation_split") and isinstance(x, tuple):
+            cut = math.floor(len(x[0]) * (1 - arguments["validation_split"]))
+            if arguments.get("validation_data") is not None or not 0 < cut < len(x[0]):
+                return packed(x), arguments  # it is for Keras to say what is wrong
             del arguments["validation_split"]
-            x, arguments["validation_data"] = x[:cut], x[cut:]
-        validation = arguments.get("validation_data")
-        if self._suits(validation, "test_step", arguments, ("validation_steps",)):
-            own_size = arguments.pop("validation_batch_size", None) or size
-            resident = Resident(validation, own_size, _in_order(validation))
-            arguments["validation_data"] = self._tickets(resident, callbacks, _TEST_HOOKS)
+            x, arguments["validation_data"] = ([part[s] for part in x] for s in _cut(cut))
+            x, arguments["validation_data"] = tuple(x), tuple(arguments["validation_data"])
+        self._validation(arguments, size, callbacks)
         shuffle = arguments.get("shuffle", True)
-        rows = x.x if type(x) is Batches and not shuffle else x  # it shuffles itself
-        wanted = shuffle in (True, False)
-        if not wanted or not self._suits(rows, "train_step", arguments, ("steps_per_epoch",)):
-            return x, arguments
-        if type(x) is Batches:
-            resident = Resident(rows, x.batch_size, epochs_of(x), epochs, x.binarize)
+        if type(x) is Batches and not shuffle:  # it shuffles itself
+            arrays, size, epoch = (x.x, *(x.condition or ())), x.batch_size, epochs_of(x)
+        elif isinstance(x, tuple):
+            arrays = x
+            epoch = shuffled(x[0], self._model.seed_generator) if shuffle else _in_order(x[0])
         else:
-            epoch = shuffled(x, self._model.seed_generator) if shuffle else _in_order(x)
-            resident = Resident(x, size, epoch, epochs)
+            return x, arguments
+        if shuffle not in (True, False):
+            return packed(arrays), arguments
+        if not self._suits(arrays, "train_step", arguments, ("steps_per_epoch",)):
+            return (x if type(x) is Batches else packed(arrays)), arguments
+        resident = Resident(arrays, size, epoch, epochs, getattr(x, "binarize", False))
         tickets = self._tickets(resident, callbacks, _TRAIN_HOOKS)
         return tickets, {**arguments, "batch_size": None, "shuffle": False}
 
-    def for_evaluate(self, x, arguments):
+    def _validation(self, arguments, size, callbacks):
+        """Tickets for the validation data, if they suit."""
+        arrays = arguments.get("validation_data")
+        if not isinstance(arrays, tuple):
+            return
+        if self._suits(arrays, "test_step", arguments, ("validation_steps",)):
+            own_size = arguments.pop("validation_batch_size", None) or size
+            resident = Resident(arrays, own_size, _in_order(arrays[0]))
+            arguments["validation_data"] = self._tickets(resident, callbacks, _TEST_HOOKS)
+        else:
+            arguments["validation_data"] = (packed(arrays),)
+
+    def for_evaluate(self, x: Any, arguments: dict) -> tuple[Any, dict]:
         """x and the keyword arguments of `evaluate`."""
-        if not self._suits(x, "test_step", arguments, ("steps",)):
-            return x, arguments
-        resident = Resident(x, _size_of_batch(arguments.get("batch_size")), _in_order(x))
+        if not isinstance(x, tuple) or not self._suits(x, "test_step", arguments, ("steps",)):
+            return (packed(x) if isinstance(x, tuple) else x), arguments
+        resident = Resident(x, _size_of_batch(arguments.get("batch_size")), _in_order(x[0]))
         tickets = self._tickets(resident, arguments.get("callbacks"), _TEST_HOOKS)
         return tickets, {**arguments, "batch_size": None}
 
-    def _suits(self, x, step, arguments, names):
+    def _suits(self, arrays, step, arguments, names):
         """Whether nothing is asked for that only Keras' own data pipeline can do."""
-        names = (*names, "sample_weight", "class_weight")
+        default = tf.distribute.get_strategy()
         return (
-            isinstance(x, (np.ndarray, tf.Tensor))
-            and 0 < _size(x) <= _LARGEST
+            0 < sum(map(_bytes, arrays)) <= _LARGEST
             and all(arguments.get(name) is None for name in names)
             and keras.config.max_steps_per_epoch() is None
-            and getattr(type(self._model), step) is getattr(keras.Model, step)
-            and getattr(self._model, "_distribute_strategy", None) is None
+            and getattr(type(self._model), step) is getattr(self._base, step)
             and not tf.distribute.has_strategy()
+            and self._model.distribute_strategy is default
         )
 
     def _tickets(self, resident, callbacks, hooks):
         """A `tf.data.Dataset` with one ticket for each step; a turn takes one of them."""
-        resident.steps_of_a_turn = self._steps_of_a_turn(resident.num_steps, callbacks, hooks)
-        number = next(_new_number)
-        _arrays[number] = resident
-        self._numbers.append(number)
+        resident.wanted_steps = self._steps_of_a_turn(resident.num_steps, callbacks, hooks)
+        number = next(self._count)
+        self.residents[number] = resident
         turns = np.arange(resident.num_steps)
         tickets = np.stack([np.full_like(turns, number), turns], axis=1)
         options = tf.data.Options()
         options.autotune.enabled = False  # it would take ten times as long as the tickets
         tickets = tf.data.Dataset.from_tensor_slices(tickets).with_options(options)
-        tickets.steps_of_a_turn = resident.steps_of_a_turn
+        tickets.resident = resident
         return tickets
 
     def _steps_of_a_turn(self, num_steps, callbacks, hooks):
@@ -251,21 +290,15 @@ class Arrays:
         return math.ceil(num_steps / min(_TURNS, math.ceil(num_steps / _FEWEST)))
 
 
-def take_turns(epoch_iterator):
-    """Lets Keras' loop over tickets call once a turn; loops over anything else stay as they are.
-
-    The model's own `steps_per_execution` is left alone: other functions of Keras are made of it.
-    """
-    data = getattr(getattr(epoch_iterator, "data_adapter", None), "_dataset", None)
-    if hasattr(data, "steps_of_a_turn"):
-        epoch_iterator.steps_per_execution = data.steps_of_a_turn
+def _cut(at):
+    return slice(None, at), slice(at, None)
 
 
 def _size_of_batch(batch_size):
     return 32 if batch_size is None else require.count(batch_size, "batch_size")
 
 
-def _size(x):
+def _bytes(x):
     return math.prod(x.shape) * tf.as_dtype(x.dtype).size
 
 
@@ -278,7 +311,7 @@ def shuffled(x, seed_generator):
     """Likewise: a new order for each epoch."""
 
     def epoch():
-        seed = as_seed(seed_generator).numpy().astype(np.uint32)
+        seed = random.as_seed(seed_generator).numpy().astype(np.uint32)
         return np.random.default_rng(seed).permutation(len(x)), (0, 0)
 
     return epoch

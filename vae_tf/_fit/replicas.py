@@ -3,12 +3,20 @@
 Keras hands every replica a share of the batch, sums their gradients and averages what they report.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
-__all__ = ["mean_over_batch", "reported"]
+__all__ = ["apply_if", "apply_if_finite", "mean_over_batch", "number", "reported"]
 
 
-def mean_over_batch(values):
+def number() -> int:
+    """How many replicas share a batch."""
+    replica = tf.distribute.get_replica_context()
+    return 1 if replica is None else replica.num_replicas_in_sync
+
+
+def mean_over_batch(values: tf.Tensor) -> tf.Tensor:
     """This replica's part of the mean over the whole batch: the parts add up to it.
 
     A short last batch may leave the replicas unequal shares, or one of them nothing. The gradient
@@ -21,9 +29,9 @@ def mean_over_batch(values):
     Returns:
         A scalar.
     """
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
+    if number() == 1:
         return tf.reduce_mean(values)
+    replica = tf.distribute.get_replica_context()
     size = tf.cast(tf.shape(values)[0], values.dtype)  # b
     mean = tf.reduce_sum(values) / tf.maximum(size, 1)
     share = size / replica.all_reduce(tf.distribute.ReduceOp.SUM, size)
@@ -31,7 +39,38 @@ def mean_over_batch(values):
     return share * mean + value
 
 
-def reported(results):
+def apply_if_finite(loss: tf.Tensor, apply: Callable, gradients: list, undo: Callable) -> None:
+    """`apply(gradients)` where the loss is finite on every replica; else the weights stay.
+
+    Args:
+        loss: this replica's, a scalar.
+        apply: moves the weights.
+        gradients: for it.
+        undo: takes back what the pass itself has changed, such as the averages of a
+            `BatchNormalization`.
+    """
+    if number() == 1:
+        apply_if(tf.math.is_finite(loss), lambda: apply(gradients), undo)
+        return
+    # Replicas may not meet inside of a branch. Gradients of zero leave weights that are whole.
+    replica = tf.distribute.get_replica_context()
+    broken = tf.cast(~tf.math.is_finite(loss), tf.float32)
+    fine = replica.all_reduce(tf.distribute.ReduceOp.SUM, broken) == 0
+    apply([None if g is None else tf.where(fine, g, tf.zeros_like(g)) for g in gradients])
+
+
+def apply_if(condition: tf.Tensor, change: Callable, otherwise: Callable | None = None) -> None:
+    """Changes variables where the condition holds, also inside of a program."""
+
+    def done(change):
+        if change is not None:
+            change()
+        return tf.constant(True)
+
+    tf.cond(condition, lambda: done(change), lambda: done(otherwise))
+
+
+def reported(results: dict) -> dict:
     """Metrics of a step as Keras can average them: over several machines it wants an axis."""
     strategy = tf.distribute.get_strategy()
     if (

@@ -7,17 +7,17 @@ values of its variables (`keras.StatelessScope`), mapped over the models (`tf.ve
 Convolutions work, but go through the models one by one.
 """
 
-import contextlib
 import json
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from vae_tf._core import require
-from vae_tf._fit import engine
+from vae_tf._fit import engine, feed, keras_private, replicas
 from vae_tf.data import Batches
 from vae_tf.model import VAE
 from vae_tf.objectives import Factor
@@ -37,7 +37,9 @@ class Histories(NamedTuple):
     kl: np.ndarray
 
 
-def sweep(vaes, x, epochs=1, batch_size=32, verbose=1):
+def sweep(
+    vaes: Iterable[VAE], x: Any, epochs: int = 1, batch_size: int = 32, verbose: int = 1
+) -> Histories:
     """Trains M VAEs at once; each gets the training that `fit` would give it alone.
 
     They may differ in their weights, their seeds, and the numbers or schedules of their objectives
@@ -49,7 +51,7 @@ def sweep(vaes, x, epochs=1, batch_size=32, verbose=1):
 
     Args:
         vaes: M VAEs, compiled as for `fit`, with optimizers of equal settings.
-        x: data, an array [N, *event] or `vt.data.Batches`.
+        x: data, an array [N, *event] or `vt.data.Batches`; of conditional models (x, condition).
         epochs: how often each example is seen.
         batch_size: B, of an array; the last batch of an epoch holds what remains.
         verbose: 1 for a progress bar with the lowest and the highest ELBO, 0 for silence.
@@ -65,19 +67,21 @@ def sweep(vaes, x, epochs=1, batch_size=32, verbose=1):
 
     Example:
 
-    ```python
-    vaes = [make(vt.objectives.BetaELBO(beta)) for beta in betas]
-    found = vt.sweep(vaes, x, epochs=20, batch_size=100)
-    found.elbo[:, -1]  # [M]
-    ```
+    >>> def make(beta):
+    ...     encoder = vt.networks.mlp(4, vt.layers.NormalDiag(2), hidden=(8,))
+    ...     decoder = vt.networks.mlp(2, vt.layers.Normal(4), hidden=(8,))
+    ...     return vt.VAE(encoder, decoder, objective=vt.objectives.BetaELBO(beta), seed=0)
+    >>> data = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    >>> found = vt.sweep([make(beta) for beta in (0.5, 1.0, 4.0)], data, epochs=2, verbose=0)
+    >>> found.elbo.shape
+    (3, 2)
     """
     vaes, epochs = _require_alike(vaes), require.count(epochs, "epochs")
-    if not isinstance(x, (np.ndarray, tf.Tensor, Batches)):
+    x = feed.checked(vaes[0], x, "x")
+    if not isinstance(x, (tuple, Batches)):
         kind = type(x).__name__
         raise TypeError(f"Expected `x` to be an array or vt.data.Batches. Received: a {kind}")
-    if len(x) == 0:
-        raise ValueError("Expected at least one example. Received: `x` with none")
-    together = _Together(vaes, vaes[0]._checked(x, "x"), require.count(batch_size, "batch_size"))
+    together = _Together(vaes, x, require.count(batch_size, "batch_size"))
     shown = ("lowest ELBO", "highest ELBO")
     bar = keras.utils.Progbar(epochs, verbose=verbose, stateful_metrics=shown, unit_name="epoch")
     found = []
@@ -98,14 +102,14 @@ class _Together:
     def __init__(self, vaes, x, batch_size):
         self.vaes, self.lead = vaes, vaes[0]  # it is the code of the lead that runs, for all
         self.batches = x if isinstance(x, Batches) else None
-        self.x = self.lead._require_shape(self.batches.x if self.batches else x)
+        arrays = (x.x, *(x.condition or ())) if self.batches else x
+        self.arrays = (self.lead.as_data(arrays[0]), *map(tf.convert_to_tensor, arrays[1:]))
         self.batch_size = self.batches.batch_size if self.batches else batch_size
         # What changes besides weights: seeds, the step of the objective; sums of metrics.
         self.others = self.lead.non_trainable_variables + self.lead.metrics_variables
         weights = _stack(vae.trainable_variables for vae in vaes)
         self.weights = [keras.Variable(values, dtype=values.dtype.name) for values in weights]
-        self.optimizer = type(self.lead.optimizer).from_config(self.lead.optimizer.get_config())
-        self.optimizer.build(self.weights)
+        self.optimizer = self._stacked_optimizer(self.lead.optimizer)
         for vae in vaes:
             vae.optimizer.build(vae.trainable_variables)
         states = _stack(vae.optimizer.variables for vae in vaes)
@@ -114,10 +118,21 @@ class _Together:
             variable.assign(values if values.shape == variable.shape else values[0])
         self.program = None
 
+    def _stacked_optimizer(self, optimizer):
+        """One of the same settings, for the stacked weights."""
+        stacked = type(optimizer).from_config(optimizer.get_config())
+        if optimizer.weight_decay:
+            pairs = zip(self.lead.trainable_variables, self.weights, strict=True)
+            kept = [whole for own, whole in pairs if not keras_private.decays(optimizer, own)]
+            if kept:
+                stacked.exclude_from_weight_decay(var_list=kept)
+        stacked.build(self.weights)
+        return stacked
+
     def train_an_epoch(self):
         """What the metrics of all models say at its end: {name: [M]}."""
         if self.batches is None:  # each model's own
-            orders = [engine.shuffled(self.x, vae.seed_generator)() for vae in self.vaes]
+            orders = [engine.shuffled(self.arrays[0], v.seed_generator)() for v in self.vaes]
         else:
             orders = [engine.epochs_of(self.batches)()] * len(self.vaes)
         rows = tf.constant(np.stack([rows for rows, _ in orders]), tf.int32)
@@ -127,7 +142,14 @@ class _Together:
             jit = bool(self.lead.jit_compile)
             epoch = tf.function(self._epoch, autograph=False, jit_compile=jit)
             self.program = epoch.get_concrete_function(*now)
-        found, state = self.program(*now)
+        found, state, losses = self.program(*now)
+        if not np.isfinite(losses).all():
+            broken = np.flatnonzero(~np.isfinite(losses)).tolist()
+            raise FloatingPointError(
+                "The sweep has stopped: the loss of a step is not finite. Expected steps that do "
+                "not diverge. The weights of all models are those before that step. Received: "
+                f"losses {losses[broken].tolist()} of the models {broken}"
+            )
         for m, vae in enumerate(self.vaes):
             for variable, values in zip(vae.non_trainable_variables, state, strict=True):
                 variable.assign(values[m])
@@ -143,40 +165,49 @@ class _Together:
     # -- the program ---------------------------------------------------------------------------
 
     def _epoch(self, state, rows, seed):
-        """The metrics {name: [M]} and the state, [M, ...], after an epoch in this order."""
-        models, steps, left = len(self.vaes), *divmod(len(self.x), self.batch_size)
+        """The metrics {name: [M]}, the state, [M, ...], and the losses of the last step, [M]."""
+        models, steps, left = len(self.vaes), *divmod(len(self.arrays[0]), self.batch_size)
         metrics = [tf.zeros([models, *v.shape], v.dtype) for v in self.lead.metrics_variables]
 
-        def one_step(i, values, size=self.batch_size):
+        def one_step(i, values, _, size=self.batch_size):
             batch = tf.slice(rows, [0, i * self.batch_size], [models, size])
             weights = [tf.convert_to_tensor(weight) for weight in self.weights]
-            gradients, values = tf.vectorized_map(
+            gradients, values, losses = tf.vectorized_map(
                 lambda model: self._gradients(i, seed, *model),
                 (tf.range(models), weights, values, batch),
                 warn=False,
             )
-            self.optimizer.apply(gradients, self.weights)
-            return i + 1, values
+            fine = tf.reduce_all(tf.math.is_finite(losses))
+            replicas.apply_if(fine, lambda: self.optimizer.apply(gradients, self.weights))
+            return i + 1, values, losses
 
-        start = (0, [*state, *metrics])
+        losses = tf.zeros([models], self.weights[0].dtype)
         # One iteration at a time: the next must see the weights that this one leaves.
-        i, values = tf.while_loop(lambda i, _: i < steps, one_step, start, parallel_iterations=1)
+        i, values, losses = tf.while_loop(
+            lambda i, _, losses: (i < steps) & tf.reduce_all(tf.math.is_finite(losses)),
+            one_step,
+            (0, [*state, *metrics], losses),
+            parallel_iterations=1,
+        )
         if left:
-            _, values = one_step(i, values, left)
-        return tf.vectorized_map(self._results, values), values[: len(state)]
+            _, values, last = one_step(i, values, losses, left)
+            losses += last  # not finite, if either is not
+        return tf.vectorized_map(self._results, values), values[: len(state)], losses
 
     def _gradients(self, i, seed, m, weights, values, rows):
-        """Those of model m at its batch of step i, and the other values after the step."""
-        x = tf.gather(self.x, rows)  # [B, *event]
+        """Those of model m at its batch of step i, the other values after the step, the loss."""
+        x, *conditions = (tf.gather(array, rows) for array in self.arrays)  # [B, ...]
         if self.batches is not None and self.batches.binarize:
             x = Batches.draw(x, seed, i)
         with tf.GradientTape() as tape, self._scope(values, weights) as scope, self._numbers(m):
             tape.watch(weights)
+            x = feed.packed((x, *conditions))
             loss = self.lead.compute_loss(x, y_pred=self.lead(x, training=True))
             tracker = next(metric for metric in self.lead.metrics if metric.name == "loss")
             tracker.update_state(loss, sample_weight=rows.shape[0])
+            scaled = self.lead.optimizer.scale_loss(loss)
         after = [scope.get_current_value(variable) for variable in self.others]
-        return tape.gradient(loss, weights, unconnected_gradients="zero"), after
+        return tape.gradient(scaled, weights, unconnected_gradients="zero"), after, loss
 
     def _results(self, values):
         with self._scope(values):
@@ -186,20 +217,15 @@ class _Together:
         """In it the variables of the lead have these values; after it, their own again."""
         pairs = [*zip(self.others, values, strict=True)]
         pairs += zip(self.lead.trainable_variables, weights, strict=bool(weights))
-        return keras.StatelessScope(pairs)
+        return keras.StatelessScope(pairs, collect_losses=True)
 
-    @contextlib.contextmanager
     def _numbers(self, m):
         """Lends the lead's objective the numbers of model m at its present step."""
-        lead = self.lead.objective
-        own = {name: getattr(lead, name) for name in lead.scheduled}
-        for name in own:
+        lead, numbers = self.lead.objective, {}
+        for name in lead.scheduled:
             each = [lead.now(getattr(vae.objective, name), "float64") for vae in self.vaes]
-            vars(lead)[name] = tf.stack(each)[m]
-        try:
-            yield
-        finally:
-            vars(lead).update(own)
+            numbers[name] = tf.stack(each)[m]
+        return lead.lent(numbers)
 
 
 def _stack(each):
@@ -208,9 +234,10 @@ def _stack(each):
 
 
 def _require_alike(vaes):
-    if isinstance(vaes, VAE) or not vaes or not all(isinstance(vae, VAE) for vae in vaes):
+    found = list(vaes) if isinstance(vaes, Iterable) else []
+    if not found or not all(isinstance(vae, VAE) for vae in found):
         raise TypeError(f"Expected `vaes` to be a list of vt.VAE. Received: {vaes!r}")
-    vaes = list(vaes)
+    vaes = found
     owned = [id(part) for vae in vaes for part in (*vae.variables, vae.optimizer)]
     if len(set(owned)) < len(owned):
         raise ValueError(
@@ -236,7 +263,7 @@ def _require_stackable(vae, optimizer):
         "weights with a constraint": any(v.constraint for v in vae.trainable_variables),
         "the objective Factor": isinstance(vae.objective, Factor),  # it has its own optimizer
         "run_eagerly": vae.run_eagerly,
-        "a train_step of its own": type(vae).train_step is not keras.Model.train_step,
+        "a train_step of its own": type(vae).train_step is not VAE.train_step,
     }
     received = [what for what, is_there in received.items() if is_there]
     if received:

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from vae_tf import elbo
 from vae_tf.objectives.base import Objective
-from vae_tf.objectives.schedules import number_or_schedule
 
 __all__ = ["ELBO", "IWAE", "BetaELBO", "Capacity", "FreeBits"]
 
@@ -40,7 +39,7 @@ class BetaELBO(Objective):
 
     def __init__(self, beta, num_samples=1, **kwargs):
         super().__init__(num_samples, **kwargs)
-        self.beta = number_or_schedule(beta, "beta")
+        self.beta = beta
 
     def __call__(self, forward, terms=None):
         terms = terms or elbo.reconstruction_kl(forward)
@@ -72,7 +71,7 @@ class FreeBits(Objective):
 
     def __init__(self, free_nats, groups=None, num_samples=1, **kwargs):
         super().__init__(num_samples, **kwargs)
-        self.free_nats = number_or_schedule(free_nats, "free_nats")
+        self.free_nats = free_nats
         self.groups = None if groups is None else tuple(self._group(group) for group in groups)
 
     @staticmethod
@@ -128,8 +127,8 @@ class Capacity(Objective):
 
     def __init__(self, capacity, gamma=1000.0, num_samples=1, **kwargs):
         super().__init__(num_samples, **kwargs)
-        self.capacity = number_or_schedule(capacity, "capacity")
-        self.gamma = number_or_schedule(gamma, "gamma")
+        self.capacity = capacity
+        self.gamma = gamma
 
     def __call__(self, forward, terms=None):
         terms = terms or elbo.reconstruction_kl(forward)

@@ -4,18 +4,17 @@ import keras
 import tensorflow as tf
 
 from vae_tf import elbo
-from vae_tf._core import require
+from vae_tf._core import random, require
 from vae_tf._core.random import as_seed
 from vae_tf._fit import replicas
 from vae_tf.objectives.base import Objective
-from vae_tf.objectives.schedules import number_or_schedule
 
 __all__ = ["Factor", "permute_latents"]
 
 
 def permute_latents(z, seed):
     """Each latent shuffled over the batch by itself, [B, L]: a draw of prod_l q(z_l)."""
-    order = tf.argsort(tf.random.stateless_uniform(tf.shape(z), seed), axis=0)  # [B, L]
+    order = tf.argsort(random.uniform(tf.shape(z), seed), axis=0)  # [B, L]
     return tf.transpose(tf.gather(tf.transpose(z), tf.transpose(order), batch_dims=1))
 
 
@@ -52,7 +51,7 @@ class Factor(Objective):
         **kwargs,
     ):
         super().__init__(num_samples, **kwargs)
-        self.gamma = number_or_schedule(gamma, "gamma")
+        self.gamma = gamma
         self.hidden = require.sizes(hidden, "hidden")
         self.learning_rate = require.positive(learning_rate, "learning_rate")
         self.seed = seed

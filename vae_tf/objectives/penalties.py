@@ -5,6 +5,7 @@ whole batch: these objectives, unlike the ELBO, depend on which examples share a
 """
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,7 +15,6 @@ from vae_tf import elbo
 from vae_tf._core import require
 from vae_tf._core.random import as_seed
 from vae_tf.objectives.base import Objective
-from vae_tf.objectives.schedules import number_or_schedule
 
 tfd = tfp.distributions
 
@@ -102,9 +102,9 @@ class BetaTC(Objective):
         **kwargs,
     ):
         super().__init__(num_samples, **kwargs)
-        self.beta = number_or_schedule(beta, "beta")
-        self.alpha = number_or_schedule(alpha, "alpha")
-        self.gamma = number_or_schedule(gamma, "gamma")
+        self.beta = beta
+        self.alpha = alpha
+        self.gamma = gamma
         self.dataset_size = require.count(dataset_size, "dataset_size")
         self.estimator = _one_of(estimator, ("stratified", "weighted"), "estimator")
 
@@ -159,8 +159,8 @@ class DIP(Objective):
     def __init__(self, variant, lambda_od, lambda_d, num_samples=1, **kwargs):
         super().__init__(num_samples, **kwargs)
         self.variant = _one_of(variant, ("I", "II"), "variant")
-        self.lambda_od = number_or_schedule(lambda_od, "lambda_od")
-        self.lambda_d = number_or_schedule(lambda_d, "lambda_d")
+        self.lambda_od = lambda_od
+        self.lambda_d = lambda_d
 
     def covariance(self, q_z):
         """C, shape [L, L]."""
@@ -224,7 +224,8 @@ class InfoMMD(Objective):
                     - (alpha + lambda_ - 1) MMD^2(q(z), p(z))
 
     Args:
-        alpha: how much of the KL is taken away; at 1 all of it (the MMD-VAE).
+        alpha: how much of the KL is taken away; at 1 all of it (the MMD-VAE). A number or a
+            schedule; a schedule's values are not checked.
         lambda_: with alpha, the weight of the discrepancy. alpha = 0 and lambda_ = 1 is the ELBO.
         bandwidth: of the Gaussian kernel; by default sqrt(L), for which two draws of the prior
             are about a bandwidth and a half apart.
@@ -235,15 +236,24 @@ class InfoMMD(Objective):
         ValueError: if alpha > 1, or alpha + lambda_ < 1: a negative weight would push q(z) away.
     """
 
+    scheduled = ("alpha", "lambda_")
+    signed = ("alpha",)
+
     def __init__(
-        self, alpha=1.0, lambda_=1000.0, bandwidth=None, num_samples=1, *, seed=None, **kwargs
-    ):
+        self,
+        alpha: Any = 1.0,
+        lambda_: Any = 1000.0,
+        bandwidth: float | None = None,
+        num_samples: int = 1,
+        *,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_samples, **kwargs)
-        self.alpha, self.lambda_ = (
-            require.finite(alpha, "alpha"),
-            require.finite(lambda_, "lambda_"),
-        )
-        if alpha > 1 or alpha + lambda_ < 1:
+        self.alpha, self.lambda_ = alpha, lambda_
+        alpha, lambda_ = self.alpha, self.lambda_
+        numbers = not (callable(alpha) or callable(lambda_))
+        if numbers and (alpha > 1 or alpha + lambda_ < 1):
             raise ValueError(
                 "Expected alpha <= 1 and alpha + lambda_ >= 1, so that neither weight is "
                 f"negative. Received: alpha={alpha!r}, lambda_={lambda_!r}"
@@ -260,9 +270,10 @@ class InfoMMD(Objective):
 
     def __call__(self, forward, terms=None):
         terms = terms or elbo.reconstruction_kl(forward)
-        penalty = (self.alpha + self.lambda_ - 1) * self.discrepancy(forward)
-        return terms.reconstruction - (1 - self.alpha) * terms.kl - penalty
+        alpha, lambda_ = (self.now(w, terms.kl.dtype) for w in (self.alpha, self.lambda_))
+        penalty = (alpha + lambda_ - 1) * self.discrepancy(forward)
+        return terms.reconstruction - (1 - alpha) * terms.kl - penalty
 
     def get_config(self):
-        own = ("alpha", "lambda_", "bandwidth", "seed")
+        own = ("bandwidth", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
