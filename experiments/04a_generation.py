@@ -1,8 +1,8 @@
 """What generation loses without the KL term, over five seeds (notebook 04a).
 
 For each seed three VAEs of two latents are trained on binarised digits: with beta = 1, with
-beta = 0.01, and a second one with beta = 1 that judges the samples of the other two. Run it with
-`python experiments/04a_generation.py`; it writes `data/results/04a_generation.json`.
+beta = 0.01, and a second one with beta = 1 that judges the samples of the other two. Makes
+`data/results/04a_generation.json`.
 """
 
 import time
@@ -83,13 +83,9 @@ def main():
         name: {key: [run[key] for run in runs] for key in runs[0]} for name, runs in figures.items()
     }
     seconds = time.monotonic() - start
-    vt.results.save(
-        "04a_generation",
-        columns,
-        script="experiments/04a_generation.py",
-        seeds=SEEDS,
-        seconds=seconds,
-    )
+    settings = {"betas": BETAS, "epochs": EPOCHS, "dead": DEAD}
+    where = {"script": __file__, "settings": settings, "seeds": SEEDS}
+    print(vt.results.save("04a_generation", columns, **where, seconds=seconds))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,14 @@ of each whether it knows its own training digits from strangers. A seed fixes wh
 members, their binarisation, the initial weights and the samples.
 """
 
-import os
 import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import numpy as np
+from sklearn.metrics import roc_auc_score
 
-import keras  # noqa: E402, after the log level
-import numpy as np  # noqa: E402
-from sklearn.metrics import roc_auc_score  # noqa: E402
-
-import vae_tf as vt  # noqa: E402
+import vae_tf as vt
 
 BETAS = (1.0, 0.1, 0.01, 0.001, 0.0)
 SEEDS = (0, 1, 2, 3, 4)
@@ -107,8 +104,10 @@ def main():
         means = {name: f"{np.mean(v):.4g}" for name, v in figures[f"{beta:g}"].items()}
         print(f"{beta:g}", means, flush=True)
     seconds = time.monotonic() - start
-    script = "experiments/04b_memorization.py"
-    print(vt.results.save("04b_memorization", figures, script=script, seeds=SEEDS, seconds=seconds))
+    settings = {"betas": BETAS, "members": N, "latents": LATENTS, "width": WIDTH}
+    settings |= {"batch": BATCH, "rate": RATE, "epochs": EPOCHS, "passes": PASSES}
+    where = {"script": __file__, "settings": settings, "seeds": SEEDS}
+    print(vt.results.save("04b_memorization", figures, **where, seconds=seconds))
 
 
 if __name__ == "__main__":

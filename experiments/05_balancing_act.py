@@ -94,14 +94,10 @@ def main():
             keras.backend.clear_session()
     figures = {"betas": BETAS, "latents": LATENTS, "epochs": options.epochs, "runs": runs}
     seconds = time.monotonic() - start
-    path = vt.results.save(
-        "05_balancing_act",
-        figures,
-        script="experiments/05_balancing_act.py",
-        seeds=options.seeds,
-        seconds=seconds,
-    )
-    print(f"{path.name} after {seconds:.0f} s")
+    settings = {"betas": BETAS, "networks": NETWORKS, "cures": CURES, "latents": LATENTS}
+    settings |= {"epochs": options.epochs, "batch": BATCH, "rate": RATE}
+    where = {"script": __file__, "settings": settings, "seeds": options.seeds}
+    print(vt.results.save("05_balancing_act", figures, **where, seconds=seconds))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Five seeds of what notebook 06 measures on blood cells: makes data/results/06_cells.json.
 
-    python experiments/06_cells.py
-
 Likelihoods of gene counts compared as probabilities of counts, cells drawn from the prior with
 and without the weight of the KL, and log p(x) through training. About fifteen minutes on two cores.
 """
@@ -248,11 +246,10 @@ def main():
     likelihoods(figures)
     without_kl(figures)
     seconds = time.time() - start
-    print(
-        vt.results.save(
-            "06_cells", figures, script="experiments/06_cells.py", seeds=SEEDS, seconds=seconds
-        )
-    )
+    settings = {"epochs": EPOCHS, "batch": BATCH, "rate": LEARNING_RATE, "hidden": HIDDEN}
+    settings |= {"latents": LATENTS, "checkpoints": CHECKPOINTS, "restart_epochs": RESTART_EPOCHS}
+    where = {"script": __file__, "settings": settings, "seeds": SEEDS}
+    print(vt.results.save("06_cells", figures, **where, seconds=seconds))
 
 
 if __name__ == "__main__":

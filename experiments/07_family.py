@@ -2,13 +2,13 @@
 
 Networks, steps and the order of the data are the same for all; a seed fixes the first weights,
 the order and the noise, and all objectives share the seeds. A finished model's figures are kept in
-build/family, so that a run that was stopped goes on where it was, and several runs with different
-`--objectives` can share the work. Writes data/results/07_family.json once all are there, with the
-time of the processor.
+build/07_family, under a hash of all that they depend on, so that a run that was stopped goes on
+where it was, and several runs with different `--objectives` can share the work. Makes
+data/results/07_family.json once all are there, with the time of the processor.
 """
 
 import argparse
-import json
+import functools
 import pathlib
 import time
 
@@ -21,7 +21,8 @@ SEEDS = (0, 1, 2, 3, 4)
 LATENTS, EPOCHS, BATCH, RATE = 8, 30, 64, 2e-3
 HIDDEN = (256, 256)
 ORDERED = [False, True, True, True, True]  # of shape, scale, rotation, x, y
-KEPT = pathlib.Path(__file__).resolve().parent.parent / "build" / "family"
+KEPT = pathlib.Path(__file__).resolve().parent.parent / "build" / "07_family"
+SETTINGS = {"latents": LATENTS, "epochs": EPOCHS, "batch": BATCH, "rate": RATE, "hidden": HIDDEN}
 OBJECTIVES = (
     *("ELBO", "beta-VAE", "free bits", "capacity", "beta-TC"),
     *("DIP-I", "DIP-II", "InfoVAE", "FactorVAE", "IWAE"),
@@ -85,9 +86,20 @@ def measure(vae, sprites, seed):
     return {key: round(float(value), 4) for key, value in found.items()}
 
 
-def kept(name, seed):
-    """The file of one finished model."""
-    return KEPT / f"{name}_{seed}.json"
+def run(sprites, name, seed):
+    """The figures of one model and the seconds that it took, of processor time."""
+    start = time.process_time()
+    found = measure(train(sprites, name, seed), sprites, seed)
+    found["seconds"] = round(time.process_time() - start, 1)
+    print(name, seed, found, flush=True)
+    keras.backend.clear_session()
+    return found
+
+
+def kept(name, seed, make=None):
+    """The figures of one model, if they are there or can be made."""
+    settings = {**SETTINGS, "objective": name, "seed": seed}
+    return vt.results.kept(KEPT, settings, make, script=__file__)
 
 
 def main():
@@ -96,27 +108,16 @@ def main():
     parser.add_argument("--objectives", nargs="+", default=OBJECTIVES, choices=OBJECTIVES)
     names = parser.parse_args().objectives
     sprites = vt.data.load("sprites")
-    KEPT.mkdir(parents=True, exist_ok=True)
     for seed in SEEDS:
         for name in names:
-            if kept(name, seed).exists():
-                continue
-            start = time.process_time()
-            found = measure(train(sprites, name, seed), sprites, seed)
-            found["seconds"] = round(time.process_time() - start, 1)
-            kept(name, seed).write_text(json.dumps(found) + "\n")
-            print(name, seed, found, flush=True)
-            keras.backend.clear_session()
-    if not all(kept(name, seed).exists() for name in OBJECTIVES for seed in SEEDS):
+            kept(name, seed, functools.partial(run, sprites, name, seed))
+    runs = {name: [kept(name, seed) for seed in SEEDS] for name in OBJECTIVES}
+    if any(found is None for column in runs.values() for found in column):
         return
-    runs = {
-        name: [json.loads(kept(name, seed).read_text()) for seed in SEEDS] for name in OBJECTIVES
-    }
-    settings = {"latents": LATENTS, "epochs": EPOCHS, "batch": BATCH, "rate": RATE}
-    seconds = sum(run["seconds"] for found in runs.values() for run in found)  # of processor time
-    figures = {"settings": {**settings, "hidden": HIDDEN}, "runs": runs}
-    script = "experiments/07_family.py"
-    print(vt.results.save("07_family", figures, script=script, seeds=SEEDS, seconds=seconds))
+    seconds = sum(found["seconds"] for column in runs.values() for found in column)
+    where = {"script": __file__, "settings": SETTINGS, "seeds": SEEDS}
+    figures = {"settings": SETTINGS, "runs": runs}
+    print(vt.results.save("07_family", figures, **where, seconds=seconds))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How far apart the two bounds of log p(x) are, against the number of temperatures (notebook 08).
 
 A VAE of ten latents is trained on binarised digits; then bidirectional Monte Carlo runs on digits
-that it never saw and on digits that it made itself, from few temperatures to many. Run it with
-`python experiments/08_certified_evidence.py`; it writes `data/results/08_certified_evidence.json`.
+that it never saw and on digits that it made itself, from few temperatures to many. Makes
+`data/results/08_certified_evidence.json`.
 """
 
 import time
@@ -49,13 +49,9 @@ def main():
         width = np.mean(both.upper - both.lower), both.simulated_width.mean()
         print(f"{steps} temperatures: width {width[0]:.3f}, simulated {width[1]:.3f}", flush=True)
     seconds = time.monotonic() - start
-    vt.results.save(
-        "08_certified_evidence",
-        figures,
-        script="experiments/08_certified_evidence.py",
-        seeds=[SEED],
-        seconds=seconds,
-    )
+    settings = {"temperatures": TEMPERATURES, "chains": CHAINS, "examples": EXAMPLES}
+    where = {"script": __file__, "settings": settings, "seeds": [SEED]}
+    print(vt.results.save("08_certified_evidence", figures, **where, seconds=seconds))
 
 
 if __name__ == "__main__":

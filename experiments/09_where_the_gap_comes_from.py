@@ -3,12 +3,13 @@
 What moves which part: the width of the encoder, the depth of the decoder, the family of q, and
 overfitting. A seed fixes the first weights, the order of the data and the noise, and all settings
 share the seeds, so that differences are paired. The figures of a finished model are kept in
-build/inference, so that a run that was stopped goes on where it was. Writes
-data/results/09_where_the_gap_comes_from.json once all are there, with the time of the processor.
+build/09_where_the_gap_comes_from, under a hash of all that they depend on, so that a run that was
+stopped goes on where it was. Makes data/results/09_where_the_gap_comes_from.json once all are
+there, with the time of the processor.
 """
 
 import argparse
-import json
+import functools
 import pathlib
 import time
 
@@ -38,7 +39,10 @@ LAYERS = {
     "tril": vt.layers.NormalTriL,
     "flow": vt.layers.CouplingFlow,
 }
-KEPT = pathlib.Path(__file__).resolve().parent.parent / "build" / "inference"
+NAME = pathlib.Path(__file__).stem
+KEPT = pathlib.Path(__file__).resolve().parent.parent / "build" / NAME
+SHARED = {"latents": LATENTS, "batch": BATCH, "rate": RATE, "images": IMAGES, "few": FEW}
+SHARED["samples"] = SAMPLES
 
 
 def train(x, setting, seed):
@@ -75,42 +79,43 @@ def measure(vae, seen, held_out, family, seed):
     return found
 
 
+def run(name, seed):
+    """The figures of one model and the seconds that it took, of processor time."""
+    start = time.process_time()
+    setting, digits = {**PLAIN, **SETTINGS[name]}, vt.data.load("digits")
+    fixed = vt.data.binarize(digits.x_train, seed=0)
+    held_out = vt.data.binarize(digits.x_test, seed=1)[:IMAGES]
+    vae = train(fixed[:FEW] if setting["few"] else digits.x_train, setting, seed)
+    found = measure(vae, fixed[:IMAGES], held_out, setting["family"], seed)
+    found["seconds"] = round(time.process_time() - start, 1)
+    print(name, seed, found, flush=True)
+    keras.backend.clear_session()
+    return found
+
+
+def kept(name, seed, make=None):
+    """The figures of one model, if they are there or can be made."""
+    settings = {**SHARED, **PLAIN, **SETTINGS[name], "seed": seed}
+    return vt.results.kept(KEPT, settings, make, script=__file__)
+
+
 def main():
     """Trains what is missing, and writes the file when nothing is."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, choices=SEEDS)
     chosen = parser.parse_args()
-    digits = vt.data.load("digits")
-    fixed = vt.data.binarize(digits.x_train, seed=0)
-    held_out = vt.data.binarize(digits.x_test, seed=1)[:IMAGES]
-    KEPT.mkdir(parents=True, exist_ok=True)
-
-    def kept(name, seed):
-        return KEPT / f"{name}_{seed}.json"
-
     for seed in chosen.seeds:
         for name in chosen.settings:
-            if kept(name, seed).exists():
-                continue
-            start = time.process_time()
-            setting = {**PLAIN, **SETTINGS[name]}
-            vae = train(fixed[:FEW] if setting["few"] else digits.x_train, setting, seed)
-            found = measure(vae, fixed[:IMAGES], held_out, setting["family"], seed)
-            found["seconds"] = round(time.process_time() - start, 1)
-            kept(name, seed).write_text(json.dumps(found) + "\n")
-            print(name, seed, found, flush=True)
-            keras.backend.clear_session()
-    if not all(kept(name, seed).exists() for name in SETTINGS for seed in SEEDS):
+            kept(name, seed, functools.partial(run, name, seed))
+    runs = {name: [kept(name, seed) for seed in SEEDS] for name in SETTINGS}
+    if any(found is None for column in runs.values() for found in column):
         return
-    runs = {n: [json.loads(kept(n, seed).read_text()) for seed in SEEDS] for n in SETTINGS}
-    seconds = sum(run["seconds"] for found in runs.values() for run in found)  # of processor time
+    seconds = sum(found["seconds"] for column in runs.values() for found in column)
     settings = {name: {**PLAIN, **setting} for name, setting in SETTINGS.items()}
-    shared = {"latents": LATENTS, "batch": BATCH, "rate": RATE, "images": IMAGES, "few": FEW}
-    shared["samples"] = SAMPLES
-    figures = {"shared": shared, "settings": settings, "runs": runs}
-    name, script = "09_where_the_gap_comes_from", "experiments/09_where_the_gap_comes_from.py"
-    print(vt.results.save(name, figures, script=script, seeds=SEEDS, seconds=seconds))
+    figures = {"shared": SHARED, "settings": settings, "runs": runs}
+    where = {"script": __file__, "settings": {**SHARED, **settings}, "seeds": SEEDS}
+    print(vt.results.save(NAME, figures, **where, seconds=seconds))
 
 
 if __name__ == "__main__":
