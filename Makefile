@@ -15,7 +15,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab notebooks test test-colab benchmarks speed stamp clean
+.PHONY: help course lab notebooks test test-colab results benchmarks speed stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -30,9 +30,10 @@ lab: .venv/installed  ## opens JupyterLab on the notebooks
 notebooks: .venv/installed  ## runs every notebook in place and refreshes its outputs
 	@$(RUN) tools/course.py --in-place $(NOTEBOOKS)
 
-test: .venv/installed  ## lints, and runs the tests and the notebooks
+test: .venv/installed  ## lints, checks the types, and runs the tests and the notebooks
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check $(STYLED)
+	@$(RUN) -m mypy
 	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) --dist worksteal tests
 	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) \
 		--dist loadfile --nbval-lax --nbval-cell-timeout 180 notebooks)
@@ -40,7 +41,10 @@ test: .venv/installed  ## lints, and runs the tests and the notebooks
 test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
 	@$(RUN) tools/colab.py $(NOTEBOOK)
 
-benchmarks: .venv/installed  ## measures published figures again (PROFILE=gpu: those that want one)
+results: .venv/installed  ## makes data/results again: hours (ONLY=05_balancing_act: one of them)
+	@for script in experiments/$(or $(ONLY),*).py; do echo "$$script" && $(RUN) "$$script" || exit 1; done
+
+benchmarks: .venv/installed  ## measures published figures again (PROFILE=gpu: those that need a GPU)
 	@$(RUN) benchmarks/published.py --profile $(or $(PROFILE),cpu)
 
 speed: .venv/installed  ## compares speeds with other codes and with floors (a quiet machine)
@@ -51,7 +55,7 @@ stamp: .venv/installed  ## writes the GitHub address into badges and set-up cell
 	@$(RUN) tools/stamp.py $(REPOSITORY)
 
 clean:  ## removes what these commands have made, .venv included
-	@rm -rf .venv .cache build dist .pytest_cache .ruff_cache
+	@rm -rf .venv .cache build dist .pytest_cache .ruff_cache .mypy_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml constraints.txt

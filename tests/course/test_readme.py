@@ -25,7 +25,15 @@ def test_it_runs_and_the_bounds_are_in_order():
     assert elbo < bound < truth
 
 
-def test_it_names_every_module_of_the_flow():
+def test_it_names_every_file_and_every_room():
     text = README.read_text(encoding="utf-8")
-    for module in (README.parent / "vae_tf").glob("[!_]*.py"):
-        assert module.name in text, module.name
+    package = README.parent / "vae_tf"
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    for name in rooms | {path.name for path in package.glob("[!_]*.py")}:
+        assert name in text, name
+
+
+def test_what_it_links_to_is_there():
+    for page in (README, README.parent / "CONTRIBUTING.md", README.parent / "CHANGELOG.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
