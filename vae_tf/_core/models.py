@@ -160,8 +160,11 @@ def _is_several(condition):
 
 
 def rows_of(arrays, rows):
-    """These rows, by their numbers, of each array or tensor."""
-    return tuple(tf.gather(one, rows) if tf.is_tensor(one) else one[rows] for one in arrays)
+    """These rows, a slice or their numbers, of each array or tensor."""
+    by_number = not isinstance(rows, slice)
+    return tuple(
+        tf.gather(one, rows) if by_number and tf.is_tensor(one) else one[rows] for one in arrays
+    )
 
 
 def by_condition(model: LatentModel, condition: tuple | None, batch: int) -> Iterator:
@@ -194,5 +197,5 @@ def by_condition(model: LatentModel, condition: tuple | None, batch: int) -> Ite
 
 
 def rows(condition: tuple | None, index: Any) -> tuple | None:
-    """These rows, by their numbers, of each part of a condition, or None."""
+    """These rows, a slice or their numbers, of each part of a condition, or None."""
     return None if condition is None else rows_of(condition, index)

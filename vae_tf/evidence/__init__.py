@@ -6,7 +6,8 @@ Exact where it can be: `grid` by quadrature over one or two latents, `enumeratio
 small discrete ones, closed forms in `vt.linear`. Bounds elsewhere: `iwae`, the K-sample bound, and
 `ais`, annealed importance sampling, from below; `eubo`, `cubo` and reverse annealing from above;
 `bracket` puts both ends together. They ask of a model only `prior`, `encode(x)` and `decode(z)`,
-and every number comes with its error. This page is the entrance; each has a room of its own.
+and every number comes with its error: `found.estimate`, `found.standard_error`. Each estimator is
+a module of its own; here are their public names.
 """
 
 from vae_tf.elbo import log_joint

@@ -36,9 +36,11 @@ class KSampleBound(Estimate):
 
         Raises:
             ValueError: if any example is refused: its largest weights fit a distribution without
-                the moments that make a mean of K of them a value with an error; or if there are
-                too few weights to judge.
+                the moments that the error of their mean depends on; if there are too few weights
+                to judge; or if a weight is NaN.
         """
+        if np.isnan(self.estimate).any():
+            raise ValueError("Expected weights that are numbers. Received: NaN from the model")
         if np.isnan(self.pareto_k).any():
             raise ValueError(
                 "Too few importance weights to say whether their mean can be trusted. Expected "
@@ -159,8 +161,8 @@ def _bound(model, x, num_samples, power, condition, seed, progress):
     for rows, _, log_w in chunks.over(_log_weights, model, x, num_samples=num_samples, **loop):
         sums.add(rows, power * log_w.numpy().astype("float64"))
     estimate, error, effective, pareto_k = sums.log_mean()
-    refused = pareto_k > largest_pareto_k(num_samples)
-    error = np.where(refused, np.inf, error / power)
+    refused = (pareto_k > largest_pareto_k(num_samples)) | np.isnan(estimate)
+    error = np.where(refused, np.where(np.isnan(estimate), np.nan, np.inf), error / power)
     return estimate / power, error, effective, pareto_k, refused
 
 

@@ -12,8 +12,8 @@ import tensorflow_probability as tfp
 from vae_tf._core import chunks, require
 from vae_tf._core.estimates import Estimate
 from vae_tf._core.models import LatentModel, as_condition, by_condition
-from vae_tf._core.random import uniform
 from vae_tf.evidence import pairwise
+from vae_tf.evidence.weights import draw
 
 tfd = tfp.distributions
 
@@ -42,11 +42,7 @@ class Enumeration(Estimate):
         num_samples = require.count(num_samples, "num_samples")
         if np.isnan(self.posterior).any():
             raise ValueError("Expected a posterior of finite probabilities. Received: NaN")
-        until = np.cumsum(self.posterior, axis=0)  # [N, B]
-        u = uniform([num_samples, until.shape[1]], seed, "float64").numpy() * until[-1]
-        columns = zip(until.T, u.T, strict=True)
-        index = [np.searchsorted(column, draw, side="right") for column, draw in columns]
-        return self.states[np.transpose(index)]
+        return self.states[draw(self.posterior, num_samples, seed)]
 
 
 def enumeration(model: LatentModel, x: Any, *, condition: Any = None) -> Enumeration:

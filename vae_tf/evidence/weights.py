@@ -1,19 +1,22 @@
-"""The mean of importance weights, from their logarithms: in parts, in bounded memory, with a doubt.
+"""The mean of importance weights, from their logarithms: in parts, in bounded memory.
 
     log 1/K sum_k w_k,     its standard error, the effective sample size, and Pareto's k-hat
 
-The standard error presumes that the weights have a variance, which no finite sample shows. k-hat,
-the shape of the generalised Pareto distribution that fits the largest weights, is what can be
-known of it: moments of order 1/k and above do not exist (Vehtari et al. 2024, arXiv 1507.02646).
+The standard error is right only if the weights have a variance, and no finite sample shows that.
+k-hat, the shape of the generalised Pareto distribution that fits the largest weights, is a measure
+of it: moments of order 1/k and above do not exist (Vehtari et al. 2024, arXiv 1507.02646).
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from arviz_stats.base import array_stats
 
-__all__ = ["LogMean", "WeightSums", "largest_pareto_k"]
+from vae_tf._core.random import uniform
+
+__all__ = ["LogMean", "WeightSums", "draw", "largest_pareto_k"]
+
+_SEEN = 10  # how often a tied largest weight must have come for its share to be known
 
 
 class LogMean(NamedTuple):
@@ -22,7 +25,7 @@ class LogMean(NamedTuple):
     estimate: np.ndarray  # nats
     standard_error: np.ndarray  # nats, by the delta method; infinite for one weight
     effective_sample_size: np.ndarray  # between 1 and K; 0 where all weights are zero
-    pareto_k: np.ndarray  # NaN for fewer than 25 weights, -inf where they are equal
+    pareto_k: np.ndarray  # NaN for fewer than 25 weights, -inf where they take few values
 
 
 class WeightSums:
@@ -47,7 +50,7 @@ class WeightSums:
         log_w = np.asarray(log_w, "float64")
         old = self._log_max[rows]
         new = np.maximum(old, log_w.max(axis=0))
-        top = np.where(np.isfinite(new), new, 0.0)  # so far nothing but zero weights
+        top = np.where(np.isneginf(new), 0.0, new)  # so far nothing but zero weights
         shrink, w = np.exp(old - top), np.exp(log_w - top)
         self._log_max[rows] = new
         self._sum[rows] = self._sum[rows] * shrink + w.sum(axis=0)
@@ -62,11 +65,12 @@ class WeightSums:
             # Var(w) / mean(w)^2 = K sum(w^2) / sum(w)^2 - 1, and one sample knows no variance.
             relative_variance = np.maximum(self._sum_of_squares / self.count / mean**2 - 1, 0.0)
             error = np.sqrt(relative_variance / (self.count - 1))
-            estimate = np.where(mean > 0, self._log_max + np.log(mean), -np.inf)
-            effective = np.where(mean > 0, self._sum**2 / self._sum_of_squares, 0.0)
+            estimate = np.where(mean == 0, -np.inf, self._log_max + np.log(mean))
+            effective = np.where(mean == 0, 0.0, self._sum**2 / self._sum_of_squares)
+        unknown = np.isnan(estimate)  # a weight that is no number
         return LogMean(
             estimate,
-            np.where((self.count > 1) & (mean > 0), error, np.inf),
+            np.where(unknown, np.nan, np.where((self.count > 1) & (mean > 0), error, np.inf)),
             effective,
             np.array([_pareto_k(largest, self.count) for largest in self._largest.T]),
         )
@@ -84,14 +88,40 @@ def _tail_size(count):
 
 def _pareto_k(largest, count):
     """k-hat of `count` log weights, of which the largest are given, in ascending order."""
-    if len(largest) < 6:
+    if len(largest) < 6 or np.isnan(largest).any():
         return np.nan
     if not np.isfinite(largest).all():  # more zero weights than can be: nothing has a moment
         return np.inf
-    if np.ptp(largest) < 1e-6 * max(1.0, abs(largest[-1])):  # equal, but for float32 rounding
+    if _takes_few_values(largest):
         return -np.inf
     # k-hat looks at the tail only: the weights that were not kept may be any below it.
     log_w = np.full(count, largest[0] - 1.0)
     log_w[: len(largest)] = largest
+    from arviz_stats.base import array_stats  # here, because it takes long to import
+
     # PSIS speaks of leave-one-out likelihoods, whose importance weights are their inverse.
     return float(array_stats.psislw(-log_w, r_eff=1.0)[1])
+
+
+def _takes_few_values(largest):
+    """Whether the largest log weights are those of a discrete distribution of few values.
+
+    Continuous weights are not tied, but for float32 rounding. Where half of the tail is, each value
+    has a probability of its own, every moment exists, and a Pareto tail describes nothing. What
+    can still mislead is a largest value so rare that its frequency is not known: then it is fitted
+    like any other tail.
+    """
+    close = 1e-6 * max(1.0, abs(largest[-1]))
+    values = 1 + np.count_nonzero(np.diff(largest) > close)
+    times = np.count_nonzero(largest[-1] - largest <= close)
+    return times >= min(_SEEN, len(largest) - 1) and (values == 1 or 2 * values <= len(largest))
+
+
+def draw(w, count, seed):
+    """`count` draws from the numbers 0 to N - 1 with probabilities as w, [N, B]: [count, B]."""
+    until = np.cumsum(w, axis=0)
+    u = uniform([count, w.shape[1]], seed, "float64").numpy() * until[-1]
+    columns = zip(until.T, u.T, strict=True)
+    # With NaN among the weights any number will do.
+    found = [np.searchsorted(column, one, side="right") for column, one in columns]
+    return np.minimum(np.transpose(found), len(w) - 1)
