@@ -188,7 +188,9 @@ class TestFasterFamilies:
             # Both add loc and scale * noise; of each the last digits are rounded.
             loc, scale = np.abs(arguments[0]), np.array(arguments[1])
             size = np.max(loc) + np.max(scale) * np.abs((tfp_own - arguments[0]) / scale).max()
-            np.testing.assert_allclose(own, tfp_own, rtol=0, atol=4 * np.finfo("float32").eps * size)
+            np.testing.assert_allclose(
+                own, tfp_own, rtol=0, atol=4 * np.finfo("float32").eps * size
+            )
 
     def test_normal_draws_under_xla_are_normal(self):
         program = tf.function(

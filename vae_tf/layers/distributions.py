@@ -147,7 +147,7 @@ def _register_kl(a, b, divergence):
     try:
         tfd.RegisterKL(a, b)(divergence)
     except ValueError as error:
-        if "already registered" not in str(error):
+        if "already been registered" not in str(error):
             raise
 
 

@@ -214,7 +214,27 @@ def _masked(p):
     return where_valid, words
 
 
-_COMPOUNDS = {tfd.MixtureSameFamily: _same_family, tfd.Mixture: _mixture, tfd.Masked: _masked}
+def _blockwise(p):
+    rules, words = zip(*map(_rule, p.distributions), strict=True)
+    scalar = [part.event_shape.rank == 0 for part in p.distributions]
+    sizes = [part.event_shape.num_elements() for part in p.distributions]
+
+    def by_block(x):
+        inside = []
+        for rule, is_scalar, part in zip(rules, scalar, tf.split(x, sizes, axis=-1), strict=True):
+            of_part = rule(part[..., 0])[..., tf.newaxis] if is_scalar else rule(part)
+            inside.append(of_part & tf.ones_like(part, tf.bool))
+        return tf.concat(inside, axis=-1)
+
+    return by_block, ", and ".join(dict.fromkeys(words))
+
+
+_COMPOUNDS = {
+    tfd.Blockwise: _blockwise,
+    tfd.Masked: _masked,
+    tfd.Mixture: _mixture,
+    tfd.MixtureSameFamily: _same_family,
+}
 
 # -- the two functions ----------------------------------------------------------------------------
 
