@@ -52,11 +52,17 @@ class Forward(NamedTuple):
     q_z: tfd.Distribution  # batch [B],    event [L]
     z: tf.Tensor  # [S, B, L]
     p_x: tfd.Distribution  # batch [S, B], event [*event]
-    gate = None  # no field: `GatedForward` has one
+
+    @property
+    def gate(self) -> Any:
+        """None; a `GatedForward` has one."""
+        return None
 
 
 class GatedForward(Forward):
     """A pass whose z has gone through `gated`, and the gate, [S, B]: a `Forward` in all else."""
+
+    gate = None
 
     def __new__(cls, *parts, gate=None):
         one_pass = super().__new__(cls, *parts)
@@ -76,7 +82,7 @@ class ElboTerms(NamedTuple):
 
 
 @tf.custom_gradient
-def gated(z):
+def gated(z: Any) -> Any:
     """z as it is, and a gate that weighs the gradient into z by the sample.
 
     The gate is zero everywhere, and acts by its gradient alone. An objective that adds to its
@@ -156,7 +162,7 @@ def _given(model, condition, x):
     return model if condition is None else given(model, as_condition(condition, x.shape[0]))
 
 
-def kl(q_z, p_z, z=None):
+def kl(q_z: tfd.Distribution, p_z: tfd.Distribution, z: Any = None) -> tf.Tensor:
     """KL(q || p), in closed form where TFP knows one, else by Monte Carlo.
 
     Args:
@@ -179,14 +185,14 @@ def kl(q_z, p_z, z=None):
     return tf.reduce_mean(q_z.log_prob(z) - p_z.log_prob(z), axis=0)  # [S, B] -> [B]
 
 
-def has_independent_latents(distribution):
+def has_independent_latents(distribution: tfd.Distribution) -> bool:
     """Whether the density is a product over l, one factor for each latent."""
     return isinstance(distribution, tfd.Independent) and (
         distribution.event_shape.rank == 1 and distribution.distribution.event_shape.rank == 0
     )
 
 
-def kl_per_latent(q_z, p_z):
+def kl_per_latent(q_z: tfd.Distribution, p_z: tfd.Distribution) -> tf.Tensor:
     """KL(q(z_l|x) || p(z_l)) of each latent, in closed form; they sum to the KL.
 
     Only independent latents have terms of their own: q(z|x) = prod_l q(z_l|x) and
@@ -212,7 +218,7 @@ def kl_per_latent(q_z, p_z):
     return tfd.kl_divergence(q_z.distribution, p_z.distribution)
 
 
-def log_likelihood(forward):
+def log_likelihood(forward: Forward) -> tf.Tensor:
     """log p(x|z_s), shape [S, B], nats; NaN where `support.check` has marked an example."""
     event = range(forward.x.shape.rank - forward.p_x.event_shape.rank, forward.x.shape.rank)
     marked = tf.reduce_any(tf.math.is_nan(forward.x), axis=list(event))  # [B]
@@ -222,12 +228,12 @@ def log_likelihood(forward):
     return log_prob + tf.sqrt(-tf.cast(marked, log_prob.dtype))
 
 
-def reconstruction(forward):
+def reconstruction(forward: Forward) -> tf.Tensor:
     """E_q[log p(x|z)], the mean over the samples, shape [B], nats."""
     return tf.reduce_mean(log_likelihood(forward), axis=0)  # [S, B] -> [B]
 
 
-def reconstruction_kl(forward):
+def reconstruction_kl(forward: Forward) -> ElboTerms:
     """Reconstruction minus KL (document, equation of section 1): the form that training uses.
 
     Args:
@@ -335,7 +341,7 @@ def _moments(model, x, seed, *, size):
     return tf.reduce_mean(values, axis=1), tf.math.reduce_variance(values, axis=1)
 
 
-def energy_entropy(forward):
+def energy_entropy(forward: Forward) -> tf.Tensor:
     """E_q[log p(x, z)] + H[q], the form of statistical physics, shape [B], nats."""
     # ELBO = E_q[log p(x|z) + log p(z)] + H[q(z|x)]
     energy = log_likelihood(forward) + forward.p_z.log_prob(forward.z)  # [S, B]
@@ -369,7 +375,7 @@ def log_joint(model: LatentModel, x: Any, z: Any, *, condition: Any = None) -> t
     return p_x.log_prob(support.check(p_x, x)) + model.prior.log_prob(z)
 
 
-def log_weights(forward, *, score=True):
+def log_weights(forward: Forward, *, score: bool = True) -> tf.Tensor:
     """log w_s = log p(x|z_s) + log p(z_s) - log q(z_s|x), shape [S, B], nats.
 
     Their mean is the ELBO, the logarithm of the mean of their exponentials the K-sample bound,
@@ -411,6 +417,6 @@ def bits_per_dimension(nats: Any, event_shape: Any) -> np.ndarray:
     return np.asarray(nats) / (math.log(2.0) * dimensions)
 
 
-def mean_log_weight(forward):
+def mean_log_weight(forward: Forward) -> tf.Tensor:
     """E_q[log p(x, z) - log q(z|x)] (document, step 5), all by Monte Carlo, shape [B], nats."""
     return tf.reduce_mean(log_weights(forward), axis=0)

@@ -194,6 +194,49 @@ class TestWeightSums:
         assert largest_pareto_k(10**6) == 0.7
 
 
+class TestTies:
+    """c05: discrete latents tie their weights, which no Pareto tail describes."""
+
+    class Coin:
+        prior = Independent(tfd.Bernoulli(probs=np.array([0.5]), dtype=tf.float64), 1)
+
+        def __init__(self, probability):
+            self.probability = probability
+
+        def encode(self, x):
+            probs = tf.fill([x.shape[0], 1], np.float64(self.probability))
+            return Independent(tfd.Bernoulli(probs=probs, dtype=tf.float64), 1)
+
+        def decode(self, z):
+            return Independent(tfd.Normal(tf.concat([z, z], -1), np.float64(1)), 1)
+
+    @pytest.mark.parametrize("probability", [0.094, 0.3, 0.9])
+    @pytest.mark.parametrize("count", [25, 100, 1000])
+    def test_two_values(self, probability, count):
+        model, x = self.Coin(probability), np.ones((500, 2))
+        exact = vt.evidence.enumeration(model, x[:1]).estimate[0]
+        bound = vt.evidence.iwae(model, x, count, seed=0)
+        assert not np.isnan(bound.pareto_k).any()
+        trusted = ~bound.refused
+        covered = np.abs(bound.estimate - exact)[trusted] <= 4 * bound.standard_error[trusted]
+        # Ten heads seen of a binomial number: four errors cover but in 1 of 1,000.
+        assert trusted.mean() > (0.9 if count == 1000 else 0) and np.mean(covered) > 0.99
+
+    def test_a_rare_large_value_is_not_trusted(self):
+        log_w = np.zeros((1000, 1))
+        log_w[:3] = 10.0
+        sums = WeightSums(1, 1000)
+        sums.add([0], log_w)
+        assert sums.log_mean().pareto_k > 0.7
+
+    def test_continuous_weights_are_not_ties(self, rng):
+        log_w = rng.normal(size=(1000, 1)).astype("float32").astype("float64")
+        sums = WeightSums(1, 1000)
+        sums.add([0], log_w)
+        expected = array_stats.psislw(-log_w.T, r_eff=1.0)[1]
+        np.testing.assert_allclose(sums.log_mean().pareto_k, expected, rtol=1e-9)
+
+
 class TestIwae:
     def test_refuses_bad_encoders_and_not_good_ones(self):
         """20 linear models: nearly the posterior, and a wider q, against a narrow shifted one."""
@@ -405,6 +448,31 @@ class TestAis:
         off = bound.estimate - truth
         assert (np.abs(off) < 5 * bound.standard_error + 0.05).all()
         assert np.abs(off).mean() < 0.2 < (truth - vt.evidence.iwae(bad, x, 500, seed=0)).mean()
+
+    @pytest.mark.parametrize("chains", [2, 3, 5, 16])
+    def test_the_error_covers_for_any_number_of_chains(self, rng, chains):
+        """b08: twice the error holds log p(x) in 95 of 100 runs, 200 of them at a time."""
+        model, x = random_linear(rng, 6, 2)
+        x = np.repeat(x[:1], 200, axis=0)
+        bound = vt.evidence.ais(model, x, chains, 60, seed=0)
+        known = np.isfinite(bound.standard_error)
+        off = np.abs(bound.estimate - model.log_evidence(x[0]))
+        covered = (off <= 1.96 * bound.standard_error)[known].mean()
+        assert known.mean() > 0.5
+        assert covered >= 0.95 - 4 * np.sqrt(0.05 * 0.95 / known.sum())
+
+    @pytest.mark.parametrize("chains", [2, 3, 5, 16])
+    @pytest.mark.parametrize("spread", [0.05, 0.6, 1.5, 4.0])
+    def test_the_error_covers_for_log_normal_weights(self, rng, chains, spread):
+        """At worst, for weights of any spread, 88 of 100."""
+        log_w = spread * rng.normal(size=(chains, 4000)) - spread**2 / 2  # E[w] = 1
+        sums = WeightSums(4000, chains)
+        sums.add(np.arange(4000), log_w)
+        found = sums.log_mean()
+        error = annealing.covering(found.standard_error, log_w)
+        covered = np.mean(np.abs(found.estimate) <= 1.96 * error)
+        floor = 0.95 if spread < 0.5 else 0.88
+        assert covered >= floor - 4 * np.sqrt(floor * (1 - floor) / 4000)
 
     def test_parts_of_equal_size(self, rng, monkeypatch):
         """Seven examples in parts of three: each in its place, none lost, none twice."""

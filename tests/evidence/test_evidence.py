@@ -11,6 +11,7 @@ from conftest import B, S, make_vae, random_linear
 import vae_tf as vt
 from vae_tf._core import chunks
 from vae_tf.evidence import pairwise, quadrature
+from vae_tf.layers.counts import MeanDispersion
 
 tfd = tfp.distributions
 
@@ -248,6 +249,251 @@ class TestPairwise:
         x = np.full((B, 6), x, "float32") * (rng.random((B, 6)) < 0.8)
         expected = p_x.log_prob(tf.constant(x)[:, None]).numpy().T
         np.testing.assert_allclose(pairwise.log_prob(p_x, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def _independent(distribution):
+    return tfd.Independent(distribution, 1)
+
+
+def _far_cases():
+    """(likelihoods of N latents, data, density in float64 by SciPy), all far from zero."""
+    rng, one = np.random.default_rng(0), np.float32
+    loc, x = (1e4 + 0.1 * rng.normal(size=(n, 1, 3)).astype(one) for n in (S, B))
+    loc, x = loc[:, 0].astype(one), x[:, 0].astype(one)
+    scale = (0.1 * np.exp(0.3 * rng.normal(size=(S, 3)))).astype(one)
+    log_rate = np.log(1e6 * np.exp(1e-3 * rng.normal(size=(S, 3)))).astype(one)
+    counts = rng.poisson(1e6, size=(B, 3)).astype(one)
+    logits = (30 * rng.normal(size=(S, 3))).astype(one)
+    concentration = (1e4 * np.exp(0.01 * rng.normal(size=(S, 3)))).astype(one)
+    many = np.round(1e5 + 1e3 * rng.normal(size=(B, 3))).astype(one)
+    r = 1 / np.float64(one(1e-4))
+    wide, norm = (lambda a: np.float64(a)[:, None]), scipy.stats.norm.logpdf
+    mean = np.exp(wide(np.log(many[:1]) + np.zeros((S, 3), one)))
+    log_mean, bits = np.log(many[:1]) + np.zeros((S, 3), one), one(rng.random((B, 3)) < 0.5)
+    yield "Normal", tfd.Normal(loc, scale), x, norm(np.float64(x), wide(loc), wide(scale))
+    fixed = np.float64(one(0.1))
+    yield "fixed scale", tfd.Normal(loc, one(0.1)), x, norm(np.float64(x), wide(loc), fixed)
+    student = scipy.stats.t.logpdf(np.float64(x), 5, wide(loc), wide(scale))
+    yield "StudentT", tfd.StudentT(one(5), loc, scale), x, student
+    poisson = scipy.stats.poisson.logpmf
+    exact = poisson(np.float64(counts), np.exp(wide(log_rate)))
+    yield "Poisson", tfd.Poisson(log_rate=log_rate), counts, exact
+    rate = np.exp(log_rate)
+    yield "by rate", tfd.Poisson(rate=rate), counts, poisson(np.float64(counts), wide(rate))
+    exact = wide(logits) * bits - np.logaddexp(0, wide(logits))
+    yield "Bernoulli", tfd.Bernoulli(logits=logits, dtype=tf.float32), bits, exact
+    gamma = tfd.Gamma(concentration, np.full((S, 3), 0.1, one))
+    exact = scipy.stats.gamma.logpdf(
+        np.float64(many), wide(concentration), scale=1 / wide(one(0.1) * np.ones((S, 3), one))
+    )
+    yield "Gamma", gamma, many, exact
+    exact = scipy.stats.nbinom.logpmf(np.float64(many), r, r / (r + mean))
+    counts_family = MeanDispersion(log_mean, np.full(3, 1e-4, one))
+    yield "NegativeBinomial", counts_family, many, exact
+
+
+class TestFarFromZero:
+    @pytest.mark.parametrize(
+        "name, family, x, exact", _far_cases(), ids=lambda v: v if isinstance(v, str) else ""
+    )
+    def test_nothing_is_lost_but_rounding(self, name, family, x, exact):
+        """f01, f11: a density that cancels log p(0) is off by 900 nats, or by a fifth of one."""
+        found = pairwise.log_prob(_independent(family), x).numpy()
+        own = pairwise.rounding(_independent(family[:B]), x) if name != "NegativeBinomial" else 1e-7
+        # The sums of one example bound those of another; four times for the oracle's own error.
+        assert np.abs(found - exact.sum(axis=-1)).max() <= 4 * np.max(own) < 1e-6
+
+    def test_a_mixture_of_clusters_by_enumeration(self):
+        """f01: 908.4 where 2.4 is right."""
+
+        class Clusters:
+            mean = tf.constant(1e4 + 0.1 * np.arange(4)[:, None] * np.ones((1, 3)), tf.float32)
+            prior = tfd.OneHotCategorical(logits=tf.zeros(4), dtype=tf.float32)
+
+            def decode(self, z):
+                return _independent(tfd.Normal(tf.einsum("...k,kd->...d", z, self.mean), 0.1))
+
+        x = (1e4 + np.array([[0.03, 0.11, 0.2]])).astype("float32")
+        scale = np.float64(np.float32(0.1))
+        terms = scipy.stats.norm.logpdf(np.float64(x), np.float64(Clusters.mean), scale).sum(1)
+        found = vt.evidence.enumeration(Clusters(), x)
+        expected = scipy.special.logsumexp(terms - np.log(4))
+        assert abs(found.estimate[0] - expected) <= found.standard_error[0] < 1e-5
+        posterior = scipy.special.softmax(terms)
+        np.testing.assert_allclose(found.posterior[:, 0], posterior, rtol=1e-6)
+
+
+class Hills:
+    """A prior of any shape; the likelihood is off by 1 at z = 0, and by 0 at z = 15."""
+
+    def __init__(self, prior):
+        self.prior = prior
+
+    def decode(self, z):
+        f = 1.0 - z / 15.0 + 5.0 * tf.sin(np.pi * z / 15.0) ** 2
+        return _independent(tfd.Normal(tf.tile(f, [1] * (f.shape.rank - 1) + [30]), 0.5))
+
+    def truth(self, x):
+        z = np.linspace(-60, 75, 2_700_001)[:, None].astype(self.prior.dtype.as_numpy_dtype)
+        f = 1.0 - np.float64(z) / 15.0 + 5.0 * np.sin(np.pi * np.float64(z) / 15.0) ** 2
+        joint = 30 * scipy.stats.norm.logpdf(x[0, 0], f[:, 0], 0.5) + self.prior.log_prob(z)
+        return scipy.special.logsumexp(np.float64(joint)) + np.log(135 / 2_700_000)
+
+
+def _mixture(w, loc, scale):
+    components = _independent(tfd.Normal(np.float64(loc)[:, None], np.float64(scale)[:, None]))
+    return tfd.MixtureSameFamily(tfd.Categorical(logits=np.log(np.float64(w))), components)
+
+
+class TestGridOfOtherPriors:
+    @pytest.mark.parametrize(
+        "prior",
+        [
+            _mixture([0.9995, 0.0005], [0.0, 15.0], [1.0, 1.0]),
+            tfd.Mixture(
+                tfd.Categorical(logits=np.log([0.9995, 0.0005])),
+                [_independent(tfd.Normal(np.array([m]), np.float64(1))) for m in (0.0, 15.0)],
+            ),
+            tfd.Independent(
+                tfd.MixtureSameFamily(
+                    tfd.Categorical(logits=np.log([0.9995, 0.0005])),
+                    tfd.Normal(np.array([[0.0, 15.0]]), np.float64(1)),
+                ),
+                1,
+            ),
+            _independent(tfd.StudentT(np.float64(3), np.zeros(1), np.float64(1))),
+            _independent(tfd.Cauchy(np.zeros(1), np.float64(1))),
+            _independent(tfd.Laplace(np.zeros(1), np.float64(2))),
+        ],
+        ids=["MixtureSameFamily", "Mixture", "Independent", "StudentT", "Cauchy", "Laplace"],
+    )
+    def test_a_hill_where_little_of_the_prior_is(self, prior):
+        """b16: -68.17 +- 3e-5 where -15.04 is right."""
+        model, x = Hills(prior), np.zeros((1, 30))
+        grid = vt.evidence.grid(model, x)
+        assert abs(grid.estimate[0] - model.truth(x)) <= grid.standard_error[0] + 1e-6
+
+    def test_a_component_that_the_nodes_step_over(self):
+        """A hundredth of a spacing wide, and half of the prior: seen, or stated as error."""
+        prior = _mixture([0.5, 0.5], [0.0, 3.00037], [1.0, 1e-5])
+
+        class Line:
+            def decode(self, z):
+                return _independent(tfd.Normal(tf.cast(z, tf.float64), 0.5))
+
+        model = Line()
+        model.prior = prior
+        x = np.array([[0.0], [1.5], [3.0]])
+        sds = np.hypot(0.5, [1.0, 1e-5])
+        terms = scipy.stats.norm.logpdf(x, [0.0, 3.00037], sds) + np.log(0.5)
+        truth = scipy.special.logsumexp(terms, axis=1)
+        grid = vt.evidence.grid(model, x)
+        off = np.abs(grid.estimate - truth)
+        assert (off <= grid.standard_error).all() and off[2] < np.inf
+
+    def test_a_tolerance_that_is_none(self, rng):
+        model, x = random_linear(rng, 6, 2)
+        for tolerance in (-1, 0, np.nan):
+            with pytest.raises(ValueError, match="Expected `tolerance` to be a positive number"):
+                vt.evidence.grid(model, x, tolerance=tolerance)
+
+
+class TestNanModels:
+    """f13: a number for a model that has none would be a wrong one."""
+
+    @pytest.fixture(scope="class")
+    def vae(self):
+        vae = make_vae(likelihood=vt.layers.Normal((8, 8)), seed=0)
+        for weight in vae.trainable_variables:
+            weight.assign(np.full(weight.shape, np.nan))
+        return vae
+
+    def test_estimates_are_nan(self, vae):
+        x, E = np.zeros((3, 8, 8), "float32"), vt.evidence
+        for found in (
+            E.iwae(vae, x, 50, seed=0),
+            E.cubo(vae, x, 50, seed=0),
+            E.eubo(vae, x, np.zeros((2, 3, 2))),
+            E.grid(vae, x),
+            E.ais(vae, x, 4, 5, seed=0),
+            E.bracket(vae, x, num_chains=4, num_steps=5, num_simulated=0, seed=0),
+        ):
+            assert np.isnan(found.estimate).all() and np.isnan(found.standard_error).all()
+        assert E.iwae(vae, x, 50, seed=0).refused.all()
+        with pytest.raises(ValueError, match="NaN"):
+            E.iwae(vae, x, 50, seed=0).log_evidence()
+        assert np.isnan(vt.elbo.estimate(vae, x, 3, seed=0).elbo).all()
+
+    def test_enumeration(self):
+        class Coin:
+            prior = _independent(tfd.Bernoulli(probs=[0.5], dtype=tf.float32))
+
+            def decode(self, z):
+                return _independent(tfd.Normal(z * np.nan, 1.0))
+
+        found = vt.evidence.enumeration(Coin(), np.zeros((2, 1)))
+        assert np.isnan(found.estimate).all()
+        with pytest.raises(ValueError, match="NaN"):
+            found.sample(3)
+
+
+class TestEstimates:
+    def test_no_tuple(self, rng):
+        """b26: `bound * 2` was a tuple of ten arrays, `len(bound)` five."""
+        model, x = random_linear(rng, 6, 2)
+        for found in (vt.evidence.iwae(model, x, 50, seed=0), vt.evidence.grid(model, x)):
+            assert len(found) == len(x) and np.asarray(found) is not None
+            np.testing.assert_array_equal(np.asarray(found), found.estimate)
+            for misuse in (lambda f: f * 2, lambda f: f[0], lambda f: f + f, lambda f: [*f]):
+                with pytest.raises(TypeError):
+                    misuse(found)
+        assert vt.evidence.grid(model, x).error is not None
+
+    def test_bits_per_dimension(self):
+        for shape in (784, (28, 28), [28, 28], np.int64(784), tf.TensorShape([28, 28])):
+            assert vt.elbo.bits_per_dimension(784 * np.log(2), shape) == pytest.approx(1)
+        assert vt.elbo.bits_per_dimension(np.log(2), ()) == pytest.approx(1)
+        with pytest.raises(ValueError, match="Expected `event_shape`"):
+            vt.elbo.bits_per_dimension(1.0, 0)
+
+    def test_the_prior_is_asked_for_once(self, rng):
+        """b20: a VampPrior runs its encoder each time."""
+        line, x = random_linear(rng, 6, 2)
+        asked = []
+
+        class Counted:
+            encode, decode = staticmethod(line.encode), staticmethod(line.decode)
+
+            @property
+            def prior(self):
+                asked.append(0)
+                return line.prior
+
+        for measure in (
+            lambda m: vt.evidence.iwae(m, x, 50, seed=0),
+            lambda m: vt.evidence.ais(m, x, 4, 5, seed=0),
+            lambda m: vt.elbo.estimate(m, x, 50, seed=0),
+            lambda m: vt.elbo.moments(m, x, 50, seed=0),
+            lambda m: vt.evidence.grid(m, x),
+            lambda m: vt.evidence.eubo(m, x, np.zeros((3, 10, 2))),
+        ):
+            asked.clear()
+            measure(Counted())
+            assert len(asked) == 1
+
+    def test_check_numerics_finds_no_nan_in_good_data(self, rng):
+        """f26: the mark of bad data is computed, not a constant of the graph."""
+        model, x = random_linear(rng, 6, 2)
+        x = tf.constant(x)
+        graph = tf.function(lambda x: vt.elbo.log_likelihood(vt.elbo.forward(model, x, 3, seed=0)))
+        graph = graph.get_concrete_function(tf.TensorSpec(x.shape, x.dtype)).graph
+        mine = [
+            op.get_attr("value")
+            for op in graph.get_operations()
+            if op.type == "Const" and any("elbo.py" in str(f) for f in op.traceback[-4:])
+        ]
+        values = [tf.make_ndarray(value) for value in mine]
+        assert not any(np.isnan(v).any() for v in values if v.dtype.kind == "f")
 
 
 class TestGap:

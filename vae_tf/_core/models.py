@@ -26,7 +26,7 @@ __all__ = [
     "rows_of",
 ]
 
-Distribution = tfp.distributions.Distribution
+tfd = tfp.distributions
 _CLOSED_FORMS = "log_evidence", "posterior", "elbo"
 
 
@@ -43,13 +43,13 @@ class LatentModel(Protocol):
     """
 
     @property
-    def prior(self) -> Distribution:
+    def prior(self) -> tfd.Distribution:
         """p(z): batch [], event [L]."""
 
-    def encode(self, x: Any) -> Distribution:
+    def encode(self, x: Any) -> tfd.Distribution:
         """q(z|x): x [B, *event] gives batch [B], event [L]."""
 
-    def decode(self, z: Any) -> Distribution:
+    def decode(self, z: Any) -> tfd.Distribution:
         """p(x|z): z [..., L] gives batch [...], event [*event]."""
 
 
@@ -60,10 +60,10 @@ class ExactModel(LatentModel, Protocol):
     def log_evidence(self, x: Any) -> np.ndarray:
         """log p(x), shape [B], nats."""
 
-    def posterior(self, x: Any) -> Distribution:
+    def posterior(self, x: Any) -> tfd.Distribution:
         """p(z|x): batch [B], event [L]."""
 
-    def elbo(self, x: Any, q_z: Distribution) -> Any:
+    def elbo(self, x: Any, q_z: tfd.Distribution) -> Any:
         """The ELBO of any Gaussian q(z|x): `vt.elbo.ElboTerms`, each [B], nats."""
 
 

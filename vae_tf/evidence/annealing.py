@@ -299,7 +299,7 @@ class _Kernel(tfp.mcmc.TransitionKernel):
     """
 
     is_calibrated = True
-    parameters = {}
+    parameters: dict = {}
 
     def __init__(self, log_prob, step_sizes, scale, adapt):
         self._log_prob, self._step_sizes, self._scale = log_prob, step_sizes, scale
