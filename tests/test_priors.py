@@ -114,11 +114,79 @@ class TestVampPrior:
         with pytest.raises(ValueError, match=r"Expected pseudo-inputs of shape \[K, \*event\]"):
             make_vae(2, prior=vt.priors.VampPrior(2, (7, 9)))
 
-    def test_a_second_model_is_refused(self):
-        prior = vt.priors.VampPrior(2, (7, 8, 8))
-        make_vae(2, prior=prior)
+    def test_pseudo_inputs_do_not_enter_the_statistics_of_the_examples(self):
+        """In training too: the moving mean of data about 0 is not that of pseudo-inputs at 100."""
+        normalize = keras.layers.BatchNormalization(momentum=0.0)
+        drop = keras.layers.Dropout(0.5, seed=0)
+        q = vt.layers.NormalDiag(2)
+        encoder = keras.Sequential([keras.Input((4,)), normalize, drop, keras.layers.Dense(4), q])
+        decoder = vt.networks.mlp(2, vt.layers.Normal(4, scale=1.0), hidden=())
+        prior = vt.priors.VampPrior(2, np.full((10, 4), 100.0, "float32"))
+        vae = vt.VAE(encoder, decoder, prior=prior, seed=0)
+        x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+        vae.compile(keras.optimizers.SGD(0.0))
+        vae.fit(x, batch_size=64, verbose=0)
+        np.testing.assert_allclose(normalize.moving_mean, x.mean(0), atol=1e-6)
+        components = prior().components_distribution  # all pseudo-inputs are one: nothing dropped
+        np.testing.assert_array_equal(components.mean(), np.tile(components.mean()[:1], (10, 1)))
+
+    def test_a_distribution_holds_what_the_encoder_said(self):
+        """`log_prob` of one object runs no encoder again, eagerly or in a graph."""
+        encoder = vt.networks.mlp(4, vt.layers.NormalDiag(2), hidden=())
+        prior = vt.priors.VampPrior(2, (7, 4))
+        prior.attach(encoder)
+        p, calls = prior(), []
+        prior.encoder = lambda *args, **_: calls.append(args)
+        for _ in range(3):
+            p.log_prob(tf.zeros([S, 5, 2]))
+            p.sample(3, seed=[0, 1])
+        assert not calls
+
+
+OF_EACH_KIND = {
+    "normal": lambda **kw: vt.priors.StandardNormal(2, **kw),
+    "mixture": lambda **kw: vt.priors.MixtureOfNormals(2, 5, **kw),
+    "VampPrior": lambda **kw: vt.priors.VampPrior(2, (5, 8, 8), **kw),
+}
+
+
+@pytest.mark.parametrize("name", OF_EACH_KIND)
+class TestEveryPrior:
+    def test_a_second_model_is_refused(self, name):
+        prior = OF_EACH_KIND[name]()
+        vae = make_vae(2, prior=prior)
+        vae.compile()  # the same model may ask again
+        prior.attach(vae.encoder)
         with pytest.raises(ValueError, match="Expected one that no other model has"):
             make_vae(2, prior=prior)
+
+    def test_made_again_from_its_config(self, name):
+        vae = make_vae(2, prior=OF_EACH_KIND[name]())
+        again = vae.from_config(vae.get_config())
+        again.compile()
+        assert again.prior.event_shape == (2,)
+        with pytest.raises(ValueError, match="Expected one that no other model has"):
+            again.prior_layer.attach(vae.encoder)
+
+    @pytest.mark.parametrize("half", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+    def test_float32_at_least(self, name, half):
+        prior = OF_EACH_KIND[name](dtype=half)
+        assert prior.compute_dtype == prior.variable_dtype == "float32"
+        assert {weight.dtype for weight in prior.weights} <= {"float32"}
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(half)
+        try:
+            assert OF_EACH_KIND[name]().compute_dtype == "float32"
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    @pytest.mark.parametrize(
+        "argument",
+        [{"activity_regularizer": keras.regularizers.L2()}, {"autocast": False}, {"input_dim": 2}],
+    )
+    def test_arguments_without_effect_are_refused(self, name, argument):
+        with pytest.raises(ValueError, match="Expected no `"):
+            OF_EACH_KIND[name](**argument)
 
 
 MAKERS = {
