@@ -408,10 +408,11 @@ def _unmerge(tensor, lead, static_lead):
 class _Unmerged(tfd.BatchReshape):
     """`tfd.BatchReshape`, which alone does not broadcast data over samples."""
 
-    def _log_prob(self, value, **kwargs):
+    def log_prob(self, value, name="log_prob", **kwargs):
+        value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
         own = tf.concat([self.batch_shape_tensor(), self.event_shape_tensor()], axis=0)
         wide = tf.broadcast_to(value, tf.broadcast_dynamic_shape(tf.shape(value), own))
-        return super()._log_prob(wide, **kwargs)
+        return super().log_prob(wide, name, **kwargs)
 
 
 def _unmerge_distribution(p, lead, static_lead):
@@ -419,11 +420,9 @@ def _unmerge_distribution(p, lead, static_lead):
 
     Where that cannot be, as for a mixture of several families, it is wrapped after all.
     """
-    parameters = p.parameters.values()
-    if any(
-        isinstance(value, (tuple, list)) and _holds_distributions(value) for value in parameters
-    ):
-        return _Unmerged(p, lead)
+    batch = tf.concat([lead, p.batch_shape_tensor()[1:]], axis=0)
+    if any(_holds_distributions(value) for value in p.parameters.values()):
+        return _Unmerged(p, batch)
     ndims = {name: entry.event_ndims for name, entry in p.parameter_properties().items()}
     restored = {}
     for name, value in p.parameters.items():
@@ -432,10 +431,10 @@ def _unmerge_distribution(p, lead, static_lead):
         elif not tf.is_tensor(value):
             continue
         elif ndims.get(name) is None:  # nobody knows which of its axes are the batch's
-            return _Unmerged(p, lead)
+            return _Unmerged(p, batch)
         elif value.shape.rank - ndims[name] == p.batch_shape.rank:  # it has the leading axis
             restored[name] = _unmerge(value, lead, static_lead)
-    return p.copy(**restored) if restored else _Unmerged(p, lead)
+    return p.copy(**restored) if restored else _Unmerged(p, batch)
 
 
 def _holds_distributions(value):

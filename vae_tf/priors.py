@@ -51,7 +51,7 @@ class Prior(keras.Layer):
         refuse_arguments(type(self).__name__, kwargs, _WITHOUT_EFFECT)
         super().__init__(**{**kwargs, "dtype": full_precision(kwargs.get("dtype"))})
         (self.latent_size,) = require.sizes(latent_size, "latent_size")
-        self._owner = None
+        self._owner: Any = None
 
     def distribution(self) -> tfd.Distribution:
         """p(z), batch [], event [L]."""
@@ -191,7 +191,7 @@ class VampPrior(Prior):
         self.pseudo_inputs = self.add_weight(
             shape=self.shape, initializer=start, autocast=False, name="pseudo_inputs"
         )
-        self.encoder = None
+        self.encoder: Any = None
 
     def attach(self, encoder: keras.Model) -> None:
         """Keeps the encoder, which the pseudo-inputs have to fit.

@@ -285,6 +285,9 @@ class ZeroInflated(
 class _Counts(ToDistribution):
     """What the likelihoods of counts share: a log-mean, shifted by the log of a size factor."""
 
+    def distribution(self, params: tf.Tensor, log_size: Any = None) -> tfd.Distribution:
+        raise NotImplementedError("A subclass defines `distribution(params, log_size)`.")
+
     def call(self, params: tf.Tensor, size_factor: Any = None) -> tfd.Distribution:
         if size_factor is None:
             return self.distribution(params)

@@ -22,7 +22,7 @@ __all__ = ["Bernoulli", "Independent", "Mixture", "MultivariateNormalTriL", "Nor
 class _NotATensor:
     """Says what to do where Keras or NumPy would convert a distribution to an array."""
 
-    def _refuse(self):
+    def _refuse(self) -> NoReturn:
         raise TypeError(
             "Expected a tensor. Received: a distribution, "
             f"{self.name} with event shape {list(self.event_shape)}. Take a tensor from it: "
