@@ -14,7 +14,7 @@ import tensorflow as tf
 from vae_tf import elbo
 from vae_tf._core import chunks, require
 from vae_tf._core.estimates import Estimate
-from vae_tf._core.models import LatentModel
+from vae_tf._core.models import LatentModel, given
 from vae_tf.evidence.weights import WeightSums, largest_pareto_k
 
 __all__ = ["ChiSquareBound", "KSampleBound", "UpperBound", "cubo", "eubo", "iwae"]
@@ -202,6 +202,7 @@ def eubo(model: LatentModel, x: Any, z: Any, *, condition: Any = None) -> UpperB
     >>> bool(vt.evidence.eubo(model, x, z[None]).estimate.mean() > model.log_evidence(x).mean())
     True
     """
+    model = given(model, prior=model.prior)  # which is asked for once
     x, z = require.examples(x), tf.cast(z, model.prior.dtype)
     shape = ["S", len(x), *model.prior.event_shape]
     if z.shape.rank != 3 or list(z.shape[1:]) != shape[1:] or len(z) == 0:

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from vae_tf._core import chunks, require
 from vae_tf._core.estimates import Estimate
-from vae_tf._core.models import LatentModel, as_condition, by_condition
+from vae_tf._core.models import LatentModel, as_condition, by_condition, given
 from vae_tf.elbo import log_joint
 from vae_tf.evidence import pairwise
 from vae_tf.evidence.cover import cover
@@ -96,6 +96,7 @@ def grid(
     >>> bool((abs(truth.estimate - model.log_evidence(x)) <= truth.standard_error).all())
     True
     """
+    model = given(model, prior=model.prior)  # which is asked for once
     require.latents(model.prior, "prior")
     tolerance, x = require.positive(tolerance, "tolerance"), require.examples(x)
     latents = model.prior.event_shape[0]

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 
 from vae_tf._core import chunks, require
 from vae_tf._core.estimates import Estimate
-from vae_tf._core.models import LatentModel, as_condition, by_condition
+from vae_tf._core.models import LatentModel, as_condition, by_condition, given
 from vae_tf.evidence import pairwise
 from vae_tf.evidence.weights import draw
 
@@ -75,7 +75,7 @@ def enumeration(model: LatentModel, x: Any, *, condition: Any = None) -> Enumera
     >>> exact.posterior[:, 0].round(3), exact.sample(7, seed=0).shape
     (array([0.5, 0.5]), (7, 1, 1))
     """
-    x = require.examples(x)
+    x, model = require.examples(x), given(model, prior=model.prior)  # which is asked for once
     states = _states(model.prior).astype(tf.as_dtype(model.prior.dtype).as_numpy_dtype)
     log_joint, error = np.empty((len(states), len(x))), np.empty(len(x))
     for rows, one_model in by_condition(model, as_condition(condition, len(x)), len(x)):

@@ -125,6 +125,7 @@ def bracket(
     >>> bool((low < model.log_evidence(x)).all() and (model.log_evidence(x) < high).all())
     True
     """
+    model = given(model, prior=model.prior)  # which is asked for once
     path = Path(model, num_chains, num_steps, initial)
     seeds = split(seed, 4)
     x = require.examples(x)
