@@ -612,3 +612,66 @@ class TestGradientSNR:
             vt.diagnostics.gradient_snr(vae, x, IWAE(2), 2)
         with pytest.raises(TypeError, match="Expected `model` to be a vt.VAE"):
             vt.diagnostics.gradient_snr(random_linear(rng, 3, 2)[0], x, IWAE(2), 10)
+        with pytest.raises(TypeError, match="vt.objectives.ELBO.*Received: 'elbo'"):
+            vt.diagnostics.gradient_snr(vae, x, "elbo", 10)
+        with pytest.raises(ValueError, match="Expected `condition` with a row for each of 5"):
+            vt.diagnostics.gradient_snr(vae, x, IWAE(2), 10, condition=np.zeros(3))
+
+    def test_any_model_that_says_what_its_parts_train(self, x):
+        """No `vt.VAE`: a class of a student's own, with the same numbers."""
+        vae = small_vae(POSTERIORS["NormalDiag"](), None)
+
+        class Own:
+            encoder, decoder, prior_layer = vae.encoder, vae.decoder, vae.prior_layer
+            prior = property(lambda _: vae.prior)
+
+            def encode(self, x, training=False):
+                return vae.encode(x, training=training)
+
+            def decode(self, z, training=False):
+                return vae.decode(z, training=training)
+
+        ours, theirs = (
+            vt.diagnostics.gradient_snr(model, x, IWAE(2), 30, seed=0) for model in (Own(), vae)
+        )
+        assert ours.encoder.snr == theirs.encoder.snr and ours.decoder.snr == theirs.decoder.snr
+
+    def test_a_condition_goes_with_its_example(self, x):
+        """A VAE of x and c, whose input is one vector, against one that takes them apart."""
+        c = np.random.default_rng(1).normal(size=(len(x), 2)).astype("float32")
+        vae = small_vae(POSTERIORS["NormalDiag"](), None)
+
+        class Shifted:
+            encoder, decoder, prior_layer = vae.encoder, vae.decoder, vae.prior_layer
+            prior = property(lambda _: vae.prior)
+
+            def encode(self, x, training=False, condition=None):
+                return vae.encode(x * (1 - condition[:, :1]), training=training)
+
+            def decode(self, z, training=False, condition=None):
+                return vae.decode(z + condition[:, :1], training=training)
+
+        class Known(Shifted):
+            def encode(self, x, training=False):
+                return super().encode(x, training, c)
+
+            def decode(self, z, training=False):
+                return super().decode(z, training, c)
+
+        known = vt.diagnostics.gradient_snr(Known(), x, IWAE(2), 30, seed=0)
+        given = vt.diagnostics.gradient_snr(Shifted(), x, IWAE(2), 30, seed=0, condition=c)
+        assert known.encoder.snr == given.encoder.snr and known.decoder.snr == given.decoder.snr
+
+    def test_a_network_of_nan_gives_nan(self, x):
+        vae = small_vae(POSTERIORS["NormalDiag"](), None)
+        for variable in vae.trainable_variables:
+            variable.assign(np.full(variable.shape, np.nan))
+        found = vt.diagnostics.gradient_snr(vae, x, vt.objectives.ELBO(), 10, seed=0).encoder
+        assert np.isnan([found.snr, found.standard_error, found.signal, found.noise]).all()
+
+    def test_results_are_no_tuples(self, x):
+        vae = small_vae(POSTERIORS["NormalDiag"](), None)
+        found = vt.diagnostics.gradient_snr(vae, x, vt.objectives.ELBO(), 10, seed=0).encoder
+        assert found.snr == found.estimate == np.asarray(found)
+        with pytest.raises(TypeError):
+            found * 2

@@ -1,9 +1,12 @@
 """Diagnostics against closed forms, quadrature and optimisation; sampled ones within 4 s.e."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 import scipy.special
 import scipy.stats
 import tensorflow as tf
@@ -211,6 +214,8 @@ class TestPredictCollapse:
             (np.ones((3, 2)), {"beta": 0.0}, "`beta` to be a positive number"),
             (np.ones((3, 2)), {"scale": -1.0}, "`scale` to be a positive number"),
             (np.ones((3, 2)), {"latent_size": 0}, "`latent_size` to be a positive integer"),
+            (np.ones((3, 2)), {"latent_size": (2,)}, "`latent_size` to be a positive integer"),
+            (scipy.sparse.csr_matrix(np.eye(3)), {}, r"`x.toarray\(\)` makes one"),
         ],
     )
     def test_refusals(self, x, kwargs, expected):
@@ -394,7 +399,9 @@ class TestMutualInformation:
         model = random_codes(rng, 2, examples=9)
         whole = diagnostics.surgery(model, model.x, S, seed=0)
         monkeypatch.setattr(chunks, "BUDGET", 40)  # two points at a time against 9 examples
-        np.testing.assert_allclose(diagnostics.surgery(model, model.x, S, seed=0)[:7], whole[:7])
+        blocks = diagnostics.surgery(model, model.x, S, seed=0)
+        for ours, theirs in zip(*map(dataclasses.astuple, (blocks, whole)), strict=True):
+            np.testing.assert_allclose(ours, theirs)
         monkeypatch.setattr(chunks, "BUDGET", 4)  # the examples in parts as well: other samples
         parts = diagnostics.surgery(model, model.x, 50, seed=0)
         error = np.hypot(whole.standard_error, parts.standard_error)
@@ -515,6 +522,116 @@ class TestSurgery:
                 diagnostics.surgery(model, model.x, bad)
         with pytest.raises(ValueError, match=r"Expected `x` of shape \[N, \*event\]"):
             diagnostics.surgery(model, np.zeros((0, 1)))
+
+
+MEASURES = {
+    "active_units": lambda *args, **kw: diagnostics.active_units(*args, **kw).variance,
+    "kl_per_latent": diagnostics.kl_per_latent,
+    "aggregate_log_prob": lambda m, x, **kw: diagnostics.aggregate_log_prob(
+        m, x, np.zeros((4, 2)), **kw
+    ),
+    "mutual_information": lambda *args, **kw: (
+        diagnostics.mutual_information(*args, seed=0, **kw).estimate
+    ),
+    "surgery": lambda *args, **kw: diagnostics.surgery(*args, seed=0, **kw).marginal_kl,
+}
+
+
+class ByCondition(Codes):
+    """Its codes depend on a condition too: the first part shifts them, the second widens them."""
+
+    def encode(self, x, condition):
+        shift, width = condition
+        rows = np.asarray(x)[:, 0]
+        loc, scale = self.loc[rows] + shift, self.scale[rows] * width
+        return vt.distributions.Independent(tfd.Normal(loc, scale), 1)
+
+
+class TestConditions:
+    @pytest.mark.parametrize("name", MEASURES)
+    def test_they_are_those_of_the_codes_that_it_makes(self, rng, monkeypatch, name):
+        loc, scale = rng.normal(size=(6, 2)), rng.uniform(0.3, 0.9, size=(6, 2))
+        shift, width = rng.normal(size=(6, 2)), rng.uniform(0.5, 2.0, size=(6, 1))
+        plain, given = Codes(loc + shift, scale * width), ByCondition(loc, scale)
+        expected = MEASURES[name](plain, plain.x)
+        measured = MEASURES[name](given, given.x, condition=(shift, width))
+        np.testing.assert_allclose(measured, expected, rtol=1e-12)
+        monkeypatch.setattr(chunks, "BUDGET", 2)  # two examples in a part, with their rows
+        expected = MEASURES[name](plain, plain.x)
+        measured = MEASURES[name](given, given.x, condition=(shift, width))
+        np.testing.assert_allclose(measured, expected, rtol=1e-12)
+
+    @pytest.mark.parametrize("name", MEASURES)
+    def test_a_row_for_each_example(self, name):
+        model = ByCondition(np.zeros((6, 2)), np.ones((6, 2)))
+        with pytest.raises(ValueError, match="Expected `condition` with a row for each of 6"):
+            MEASURES[name](model, model.x, condition=(np.zeros((6, 2)), np.ones((5, 1))))
+
+
+class TestBrokenModels:
+    @pytest.mark.parametrize("name", MEASURES)
+    @pytest.mark.parametrize("broken", ["loc", "scale"])
+    def test_nan_is_not_a_collapse(self, name, broken):
+        model = Codes(np.zeros((6, 2)), np.ones((6, 2)))
+        getattr(model, broken)[[1, 3], 1] = np.nan
+        with pytest.raises(ValueError, match="are numbers. Received: NaN for 2 of 6 examples"):
+            MEASURES[name](model, model.x)
+
+    @pytest.mark.parametrize("name", MEASURES)
+    def test_a_network_of_nan(self, name, binary_digits):
+        vae = make_vae(2)
+        for variable in vae.trainable_variables:
+            variable.assign(np.full(variable.shape, np.nan))
+        with pytest.raises(ValueError, match="Received: NaN for 9 of 9 examples"):
+            MEASURES[name](vae, binary_digits[0][:9])
+
+    @pytest.mark.parametrize("name", ["kl_per_latent", "surgery"])
+    def test_a_prior_of_nan_gives_nan(self, name):
+        nan = vt.distributions.Independent(tfd.Normal(np.full(2, np.nan), np.ones(2)), 1)
+        model = Codes(np.zeros((6, 2)), np.ones((6, 2)), prior=nan)
+        assert np.isnan(MEASURES[name](model, model.x)).all()
+
+    @pytest.mark.parametrize("name", MEASURES)
+    def test_containers(self, name, trained, binary_digits):
+        with pytest.raises(ValueError, match=r"`x.toarray\(\)` makes one"):
+            MEASURES[name](trained, scipy.sparse.csr_matrix(binary_digits[0][:9].reshape(9, -1)))
+
+    def test_points_of_another_size(self):
+        model = Codes(np.zeros((6, 2)), np.ones((6, 2)))
+        for z in (np.zeros((4, 1)), np.zeros((4, 3)), 0.0):
+            with pytest.raises(ValueError, match=r"`z` of shape \[..., 2\]. Received: shape"):
+                diagnostics.aggregate_log_prob(model, model.x, z)
+
+
+class TestMemory:
+    def test_wide_networks_get_fewer_examples_at_a_time(self, monkeypatch):
+        sizes = []
+
+        class Wide(Codes):
+            width = 100
+
+            def encode(self, x):
+                sizes.append(len(x))
+                return super().encode(x)
+
+        model = Wide(np.zeros((6, 2)), np.ones((6, 2)))
+        monkeypatch.setattr(chunks, "BUDGET", 200)
+        diagnostics.active_units(model, model.x)
+        assert sizes == [2, 2, 2]
+
+
+class TestResults:
+    def test_they_are_no_tuples(self, rng):
+        model = random_codes(rng, 2)
+        found = diagnostics.mutual_information(model, model.x, S, seed=0)
+        assert float(found) == np.asarray(found) == found.estimate
+        for result in (found, diagnostics.surgery(model, model.x, seed=0)):
+            with pytest.raises(TypeError):
+                result * 2
+            with pytest.raises(TypeError):
+                tuple(result)
+            with pytest.raises(AttributeError):
+                result.log_n = 0.0
 
 
 def kl_terms(loc, scale):

@@ -1,10 +1,10 @@
 """What a model does with its latents: which of them it uses, and how much they tell.
 
 `active_units`, `kl_per_latent`, `mutual_information`, `surgery` and `aggregate_log_prob` ask of a
-model only `prior`, `encode(x)` and `decode(z)`, and take the N examples given to them for the
-whole world: the aggregate posterior is q(z) = 1/N sum_n q(z|x_n), exactly, over all of them, and
-nothing is estimated inside a minibatch. `predict_collapse` needs the data only, `effective_beta`
-only a loss, `gradient_snr` a VAE.
+model only `prior`, `encode(x)` and `decode(z)`. Their aggregate posterior is the exact mixture
+q(z) = 1/N sum_n q(z|x_n) over the N examples that they are given, and not over minibatches of
+them. `predict_collapse` needs the data only, `effective_beta` only a loss, and `gradient_snr` a
+model with weights to train.
 """
 
 from vae_tf.diagnostics.collapse import Collapse, predict_collapse

@@ -1,7 +1,7 @@
 """The aggregate posterior q(z) = 1/N sum_n q(z|x_n): the exact mixture over N given examples.
 
-Its density needs every q(z|x_n) at every point: pairs are taken in blocks, so that memory does
-not grow with their number.
+Its density at a point needs the density of every q(z|x_n) there. Pairs of a point and an example
+are taken in blocks, so that memory does not grow with their number.
 """
 
 import math
@@ -11,7 +11,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf._core import chunks, require
-from vae_tf._core.random import split
+from vae_tf._core.models import as_condition, given, rows
+from vae_tf._core.random import as_seed, split
 from vae_tf.elbo import has_independent_latents
 from vae_tf.layers.distributions import Independent
 
@@ -27,16 +28,21 @@ __all__ = [
 ]
 
 
-def encoded(model, x, at_least=1):
+def encoded(model, x, *, condition=None, at_least=1):
     """q(z|x_n) of all examples, in parts that fit the memory: a list, each batch [b], event [L]."""
-    x = np.asarray(x)
+    x = require.examples(x)
     if x.ndim < 2 or len(x) < at_least:
         raise ValueError(
             f"Expected `x` of shape [N, *event], N at least {at_least}. "
             f"Received: shape {list(x.shape)}"
         )
-    ends = np.cumsum(chunks.sizes(len(x), x[0].size))
-    return [_checked(model.encode(part), len(part)) for part in np.split(x, ends[:-1])]
+    condition = as_condition(condition, len(x))
+    # `chunks.width` would ask for a prior, which not every diagnostic needs
+    width = max(getattr(model, "width", None) or 1, x[0].size)
+    return [
+        _checked(given(model, rows(condition, part)).encode(x[part]), len(part))
+        for part in chunks.examples(len(x), width)
+    ]
 
 
 def _checked(q_z, batch):
@@ -46,7 +52,19 @@ def _checked(q_z, batch):
             f"Expected `encode(x)` to give a distribution for each example, batch shape [{batch}]. "
             f"Received: batch shape {list(q_z.batch_shape)}"
         )
+    _refuse_nan(q_z)
     return q_z
+
+
+def _refuse_nan(q_z):
+    """NaN is above no threshold: a broken model would pass for one without active latents."""
+    log_prob = q_z.log_prob(q_z.sample(seed=as_seed(0))).numpy()
+    broken = int(np.isnan(log_prob).sum())
+    if broken:
+        raise ValueError(
+            "Expected `encode(x)` to give distributions whose parameters are numbers. Received: "
+            f"NaN for {broken} of {len(log_prob)} examples (are there NaNs in the weights?)"
+        )
 
 
 def in_float64(parts):
@@ -61,10 +79,10 @@ def _normal_in_float64(q_z):
     return Independent(tfd.Normal(loc, scale), reinterpreted_batch_ndims=1)
 
 
-def sampled(model, x, num_samples, seed):
+def sampled(model, x, num_samples, seed, condition=None):
     """Samples of each q(z|x_n), shape [S, N, L], and the q(z|x_n) in parts."""
     num_samples = require.count(num_samples, "num_samples")
-    parts = in_float64(encoded(model, x))
+    parts = in_float64(encoded(model, x, condition=condition))
     seeds = split(seed, len(parts))
     z = [q_z.sample(num_samples, seed=one) for q_z, one in zip(parts, seeds, strict=True)]
     return np.concatenate(z, axis=1), parts
@@ -90,7 +108,7 @@ def _log_sum(parts, z, per_latent):
     total = -np.inf
     for q_z in parts:
         log_q = _log_prob(q_z, z, per_latent)  # [K, b, 1 + L]
-        largest = np.maximum(log_q.max(axis=1), -1e300)  # no density at all is zero, and not NaN
+        largest = np.maximum(log_q.max(axis=1), -1e300)  # -inf minus -inf would be NaN
         with np.errstate(divide="ignore"):
             log_sum = np.log(np.exp(log_q - largest[:, None]).sum(axis=1))
         total = np.logaddexp(total, largest + log_sum)
@@ -121,5 +139,5 @@ def log_ratios(parts, z, per_latent=False):
     own = [_log_prob(q_z, part, per_latent) for q_z, part in split_by(parts, z)]
     own = np.concatenate(own, axis=1)
     mixture = log_density(parts, z.reshape(-1, z.shape[-1]), per_latent).reshape(own.shape)
-    # q(z) holds q(z|x_n) / N, so the ratio is at most log N; rounding must not lift it above.
+    # q(z) is at least q(z|x_n) / N, so the ratio is at most log N; rounding can make it larger.
     return np.minimum(own - mixture, math.log(z.shape[1]))

@@ -1,7 +1,7 @@
 """Posterior collapse where it can be computed: the optimum of the linear-Gaussian beta-VAE."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,9 @@ class Collapse(NamedTuple):
     distortion: float  # nats per example: minus the reconstruction, constants included
 
 
-def predict_collapse(x, beta=1.0, scale=1.0, *, latent_size=None):
+def predict_collapse(
+    x: Any, beta: float = 1.0, scale: float = 1.0, *, latent_size: int | None = None
+) -> Collapse:
     """Which latents survive, before any training (Lucas et al. 2019; Wang and Ziyin 2022).
 
     For p(x|z) = N(W z + b, scale^2 I) and a linear encoder, reconstruction - beta KL is greatest
@@ -47,23 +49,20 @@ def predict_collapse(x, beta=1.0, scale=1.0, *, latent_size=None):
         A `Collapse`; arrays [D], float64, nats per example.
 
     Raises:
-        ValueError: if `x` is not finite data of at least two examples, or `beta` or `scale` is
-            not positive.
+        ValueError: if `x` is not finite data of at least two examples, `beta` or `scale` is not
+            positive, or `latent_size` is no positive integer.
 
     Example:
 
     >>> x = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])  # variances 4.5, 0.5
-    >>> predict_collapse(x, beta=2.0).count
+    >>> vt.diagnostics.predict_collapse(x, beta=2.0).count
     1
     """
-    flat, threshold = (
-        _flat(x),
-        require.positive(beta, "beta") * require.positive(scale, "scale") ** 2,
-    )
-    eigenvalues = _eigenvalues(flat)
+    threshold = require.positive(beta, "beta") * require.positive(scale, "scale") ** 2
+    eigenvalues = _eigenvalues(_flat(x))
     active = eigenvalues > threshold
     if latent_size is not None:
-        active[require.sizes(latent_size, "latent_size")[0] :] = False
+        active[require.count(latent_size, "latent_size") :] = False
     known = np.where(active, threshold / np.maximum(eigenvalues, threshold), 1.0)
     kl = 0.5 * np.log(1 / known)
     lost = np.where(active, threshold, eigenvalues).sum() / (2 * scale**2)
@@ -82,7 +81,7 @@ def predict_collapse(x, beta=1.0, scale=1.0, *, latent_size=None):
 
 def _flat(x):
     """[N, *event] -> [N, D], float64, of at least two finite examples."""
-    x = np.asarray(x, "float64")
+    x = require.examples(x).astype("float64")
     if x.ndim < 2 or len(x) < 2 or not np.isfinite(x).all():
         raise ValueError(
             "Expected finite data `x` of shape [N, *event], at least two examples. "

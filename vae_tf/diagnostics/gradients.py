@@ -2,12 +2,14 @@
 
     SNR = |E g| / sd g   of one parameter,      ||E g|| / sqrt(tr Cov g)   of a group of them
 
-A tighter bound can have a worse gradient: that of the K-sample bound into the encoder has a
-signal-to-noise ratio that falls as 1/sqrt(K) (Rainforth et al. 2018). `gradient_snr` measures it
-for the parts of a VAE, `signal_to_noise` for any function that draws a gradient.
+A tighter bound can have a worse gradient: for the encoder, the signal-to-noise ratio of the
+K-sample bound falls as 1/sqrt(K) (Rainforth et al. 2018). `gradient_snr` measures it for the parts
+of a VAE, `signal_to_noise` for any function that draws a gradient.
 """
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -15,27 +17,53 @@ from tqdm.auto import tqdm
 
 from vae_tf import elbo
 from vae_tf._core import require
+from vae_tf._core.models import LatentModel, as_condition
 from vae_tf._core.random import split
-from vae_tf.model import VAE
+from vae_tf.diagnostics.scalar import Scalar
+from vae_tf.objectives.base import Objective
 
 __all__ = ["GradientSNR", "SignalToNoise", "gradient_snr", "signal_to_noise"]
 
 _PARTS = 20  # that the replicates are divided into for the standard error
 
 
-class SignalToNoise(NamedTuple):
-    """What is known of the gradient into a group of parameters; `numpy.asarray` is the SNR."""
+class _Trained(Protocol):
+    """A network, or a prior: something with weights to train."""
 
-    snr: float  # ||E g|| / sqrt(tr Cov g)
-    standard_error: float  # of snr
-    signal: float  # ||E g||, corrected as snr is
+    @property
+    def trainable_variables(self) -> list: ...
+
+
+class TrainableModel(LatentModel, Protocol):
+    """A `LatentModel` that says which weights belong to which of its parts, as a `vt.VAE` does."""
+
+    @property
+    def encoder(self) -> _Trained: ...
+
+    @property
+    def decoder(self) -> _Trained: ...
+
+    @property
+    def prior_layer(self) -> _Trained: ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SignalToNoise(Scalar):
+    """What is known of the gradient into a group of parameters; `numpy.asarray` is the SNR.
+
+    `snr`, ||E g|| / sqrt(tr Cov g), is another name for `estimate`.
+    """
+
+    signal: float  # ||E g||, corrected as the ratio is
     noise: float  # sqrt(tr Cov g)
     mean: tuple  # E g of each variable: arrays of its shape, float64
     deviation: tuple  # sd g, the same
     parameters: tuple  # |E g| / sd g, the same; not corrected
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.snr, dtype)
+    @property
+    def snr(self) -> float:
+        """`estimate`."""
+        return self.estimate
 
 
 class GradientSNR(NamedTuple):
@@ -46,17 +74,30 @@ class GradientSNR(NamedTuple):
     prior: SignalToNoise | None
 
 
-def gradient_snr(model, x, objective, num_replicates=1000, *, seed=None, progress=False):
+def gradient_snr(
+    model: TrainableModel,
+    x: Any,
+    objective: Objective,
+    num_replicates: int = 1000,
+    *,
+    condition: Any = None,
+    seed: Any = None,
+    progress: bool = False,
+) -> GradientSNR:
     """The signal-to-noise ratio of the gradient of mean_B objective (Rainforth et al. 2018).
+
+        SNR = ||E g|| / sqrt(tr Cov g),   g = d/d(parameters) 1/B sum_b objective(x_b, z)
 
     The examples are fixed, and z is drawn anew for each replicate. Networks run as when they are
     evaluated (no dropout). See `signal_to_noise` for what is corrected, and how the error is found.
 
     Args:
-        model: a `vt.VAE`. Its own objective plays no part.
+        model: a `vt.VAE`, or any model with `encoder`, `decoder` and `prior_layer`, each with its
+            `trainable_variables`. The objective that it is trained with is not used.
         x: data, shape [B, *event].
         objective: a `vt.objectives.Objective`, such as `vt.objectives.IWAE(64, gradient="dreg")`.
         num_replicates: R, how many gradients are drawn, at least three.
+        condition: of a conditional model: an array [B, ...] or a tuple of them.
         seed: an integer for the same numbers each time.
         progress: show a progress bar.
 
@@ -64,25 +105,40 @@ def gradient_snr(model, x, objective, num_replicates=1000, *, seed=None, progres
         `GradientSNR(encoder, decoder, prior)`.
 
     Raises:
-        TypeError: if `model` is not a `vt.VAE`.
-        ValueError: if `num_replicates` is below three, or `x` is outside the support.
+        TypeError: if `model` has not these parts, or `objective` is no `vt.objectives.Objective`.
+        ValueError: if `num_replicates` is below three, `x` is outside the support, or `condition`
+            has not B rows.
 
     Example:
 
-    ```python
-    snr = vt.diagnostics.gradient_snr(vae, x[:10], vt.objectives.IWAE(64), seed=0)
-    snr.encoder.snr, snr.decoder.snr
-    ```
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(4,))
+    >>> vae = vt.VAE(encoder, vt.networks.mlp(2, vt.layers.Normal(3), hidden=(4,)), seed=0)
+    >>> x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    >>> found = vt.diagnostics.gradient_snr(vae, x, vt.objectives.IWAE(8), 100, seed=0)
+    >>> found.encoder.snr > 0, found.prior is None  # this prior has nothing to train
+    (True, True)
     """
     groups = _groups(model)
-    objective.attach(model.prior_layer.latent_size)
-    x = tf.convert_to_tensor(x)
-    elbo.forward(model, x, seed=0)  # in the graph below nothing could be refused any more
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            "Expected `objective` to be a vt.objectives.Objective, such as "
+            f"vt.objectives.ELBO(). Received: {objective!r}"
+        )
+    objective.attach(model.prior.event_shape[0])
+    x = tf.convert_to_tensor(require.examples(x))
+    condition = as_condition(condition, len(x))
+    elbo.forward(model, x, condition=condition, seed=0)  # in a graph nothing could be refused
 
     def gradients(seed):
         with tf.GradientTape() as tape:
             one_pass = elbo.forward(
-                model, x, objective.num_samples, seed=seed, gate=objective.gate, training=False
+                model,
+                x,
+                objective.num_samples,
+                condition=condition,
+                seed=seed,
+                gate=objective.gate,
+                training=False,
             )
             mean = tf.reduce_mean(objective(one_pass))
         return tape.gradient(mean, groups, unconnected_gradients="zero")
@@ -93,8 +149,13 @@ def gradient_snr(model, x, objective, num_replicates=1000, *, seed=None, progres
 
 def _groups(model):
     """{name of a part: its trainable variables}, without empty parts."""
-    if not isinstance(model, VAE):
-        raise TypeError(f"Expected `model` to be a vt.VAE. Received: {model!r}")
+    for name in ("encoder", "decoder", "prior_layer"):
+        if not hasattr(getattr(model, name, None), "trainable_variables"):
+            raise TypeError(
+                "Expected `model` to be a vt.VAE, or to have `encoder`, `decoder` and "
+                "`prior_layer`, each with `trainable_variables`. "
+                f"Received: a {type(model).__name__} without `{name}` of this kind"
+            )
     encoder = model.encoder.trainable_variables
     shared = {id(variable) for variable in encoder}  # a VampPrior holds the encoder
     prior = [v for v in model.prior_layer.trainable_variables if id(v) not in shared]
@@ -102,7 +163,13 @@ def _groups(model):
     return {name: [v.value for v in variables] for name, variables in groups.items() if variables}
 
 
-def signal_to_noise(gradients, num_replicates, *, seed=None, progress=False):
+def signal_to_noise(
+    gradients: Callable[[tf.Tensor], dict[str, list]],
+    num_replicates: int,
+    *,
+    seed: Any = None,
+    progress: bool = False,
+) -> dict[str, SignalToNoise]:
     """The signal-to-noise ratio of random gradients, one number for each group of them.
 
         SNR^2 = ( ||m||^2 - tr C / R ) / tr C,   m and C the mean and covariance of R gradients

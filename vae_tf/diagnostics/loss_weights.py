@@ -1,7 +1,9 @@
 """What a loss weighs: its gradients, held against those of -log p(x|z) and of the KL."""
 
+import dataclasses
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,17 +17,27 @@ tfd = tfp.distributions
 __all__ = ["EffectiveBeta", "effective_beta"]
 
 
-class EffectiveBeta(NamedTuple):
-    """What a loss weighs, in the words of the beta-VAE. `numpy.asarray` of it is beta."""
+@dataclasses.dataclass(frozen=True)
+class EffectiveBeta:
+    """The beta-VAE that a loss trains. `numpy.asarray` of it is beta."""
 
     beta: float  # the loss is a multiple of -E_q[log p(x|z)] + beta KL
     scale: float | None  # of the Normal for which it is minus an ELBO; None for other likelihoods
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.beta, dtype)
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.beta, dtype)
+
+    def __float__(self) -> float:
+        return self.beta
 
 
-def effective_beta(loss, event_shape=784, latent_size=32, *, likelihood=None):
+def effective_beta(
+    loss: Callable[..., Any],
+    event_shape: int | tuple[int, ...] = 784,
+    latent_size: int = 32,
+    *,
+    likelihood: Callable[[Any], Any] | None = None,
+) -> EffectiveBeta:
     """The beta and the sigma that a loss implies by its sums, means and weights.
 
     Per example, up to a factor that the optimizer does not see, a loss
@@ -61,26 +73,21 @@ def effective_beta(loss, event_shape=784, latent_size=32, *, likelihood=None):
     >>> def loss(x, x_hat, loc, scale):  # means over pixels and over latents
     ...     kl = 0.5 * (loc**2 + scale**2 - 1) - tf.math.log(scale)
     ...     return tf.reduce_mean((x - x_hat) ** 2) + tf.reduce_mean(kl)
-    >>> round(effective_beta(loss, event_shape=784, latent_size=32).beta, 4)
+    >>> round(vt.diagnostics.effective_beta(loss, event_shape=784, latent_size=32).beta, 4)
     12.25
     """
-    event_shape, (latent_size,) = (
-        require.sizes(event_shape),
-        require.sizes(latent_size, "latent_size"),
-    )
-    unit_normal = likelihood is None
-    if unit_normal:
-
-        def likelihood(x_hat):
-            return Independent(tfd.Normal(x_hat, 1.0), reinterpreted_batch_ndims=len(event_shape))
-
+    event, latents = require.sizes(event_shape), require.count(latent_size, "latent_size")
     probes = [(0.3, 3), (1.0, 3), (2.0, 3), (1.0, 5)]  # (magnitude of the values, batch size)
     weights = []
     for i, (magnitude, batch) in enumerate(probes):
-        values = _random_values(magnitude, batch, event_shape, latent_size, i)
-        weights.append(_weights(loss, likelihood, *values, seed=i))
+        values = _random_values(magnitude, batch, event, latents, i)
+        weights.append(_weights(loss, likelihood or _unit_normal, *values, seed=i))
     beta = _ratio(np.array(weights))
-    return EffectiveBeta(beta, math.sqrt(beta) if unit_normal else None)
+    return EffectiveBeta(beta, math.sqrt(beta) if likelihood is None else None)
+
+
+def _unit_normal(x_hat):
+    return Independent(tfd.Normal(x_hat, 1.0), reinterpreted_batch_ndims=len(x_hat.shape) - 1)
 
 
 def _random_values(magnitude, batch, event_shape, latent_size, seed):

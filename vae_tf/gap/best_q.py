@@ -1,22 +1,23 @@
-"""The best q of a family for each x by itself: q* = argmax_q ELBO(q; x), no encoder between.
+"""The best q of a family for each single x: q* = argmax_q ELBO(q; x), without an encoder.
 
-All examples are searched at once, a row of parameters for each, in one compiled program. The
-gradient is that of Roeder, Wu and Duvenaud (2017), whose noise vanishes as q nears p(z|x).
+Each example has a row of parameters of its own. All rows are improved together, in one compiled
+program. The gradient is that of Roeder, Wu and Duvenaud (2017): its noise vanishes where q is the
+posterior p(z|x).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tqdm.auto import tqdm
 
-from vae_tf._core.random import split
+from vae_tf._core.models import LatentModel, given, is_exact
+from vae_tf._core.random import normal, split
 from vae_tf.elbo import log_joint
 from vae_tf.layers import NormalDiag, NormalTriL
 from vae_tf.layers.base import raw_from
 from vae_tf.layers.flows import CouplingFlow, FlowedNormal
-from vae_tf.linear import LinearGaussian
 
 tfd = tfp.distributions
 
@@ -24,26 +25,25 @@ __all__ = ["FAMILIES", "BestQ", "Compiled", "Search", "layer_of", "log_weights",
 
 FAMILIES = {"diag": NormalDiag, "tril": NormalTriL, "flow": CouplingFlow}
 
-_STEPS = 100  # in a round, after which the examples are scored
-_SAMPLES = 2  # at each step, z and its mirror image
-_PAIRS = 16  # by which they are scored, the same ones after each round
+_STEPS = 100  # in a round; after each round the parameters are scored
+_PAIRS = 16  # of samples, z and its mirror image, for a score: the same ones for all rounds
 _RATES = (0.1, 0.03, 0.01, 0.003)  # of Adam, in standard deviations of the first q
 _FINER_RATES = (*_RATES, 0.001, 0.0003, 0.0001)  # where there is no noise
 _MOMENTUM, _MEMORY = 0.9, 0.99  # of Adam
-_RECENT = 2  # how much more the later steps weigh in the average: 0 is a plain mean
-_WEIGHT_STEP = 0.3  # of a flow's weights, which act together, against one of its loc and scale
-_MOMENT_SAMPLES = 1000  # for the mean and the scale of a first q without closed forms
+_RECENT = 2  # later steps have a larger weight in the average; 0 would be a plain mean
+_WEIGHT_STEP = 0.3  # a flow's weights move by less than its loc and scale: they act together
+_MOMENT_SAMPLES = 1000  # for the mean and the covariance of a first q without closed forms
 
 
 class BestQ(NamedTuple):
     """What a search found."""
 
     params: tf.Tensor  # [B, P]: one row of the family's layer for each example
-    change: np.ndarray  # [B], nats: by how much one of the last two rounds still moved the ELBO
+    change: np.ndarray  # [B], nats: the larger change of the ELBO in one of the last two rounds
     steps: int  # how many steps were taken
 
 
-def layer_of(family, q_z):
+def layer_of(family: str, q_z: Any) -> Any:
     """The layer of a family, "diag", "tril" or "flow", for latents like those of `q_z`."""
     if family not in FAMILIES:
         raise ValueError(f"Expected `family` to be one of {list(FAMILIES)}. Received: {family!r}")
@@ -53,14 +53,14 @@ def layer_of(family, q_z):
     return FAMILIES[family](q_z.event_shape[0], dtype=dtype)
 
 
-def push(q, noise):
+def push(q: Any, noise: Any) -> tf.Tensor:
     """Samples of q from standard normal noise: [S, B, L] -> [S, B, L]."""
     if isinstance(q, tfd.TransformedDistribution):  # of NormalTriL and CouplingFlow
         return q.bijector.forward(noise)
     return q.mean() + q.stddev() * noise
 
 
-def log_weights(model, x, q, z):
+def log_weights(model: LatentModel, x: Any, q: Any, z: Any) -> tf.Tensor:
     """log p(x, z) - log q(z), shape [S, B], nats; the mean over samples of q is its ELBO."""
     return log_joint(model, x, z) - q.log_prob(z)
 
@@ -103,30 +103,40 @@ class Search:
     """The search for q*, compiled once for a model, a family and a shape of x.
 
     Args:
-        model: a `vt.linear.LinearGaussian`, whose ELBO of a Gaussian needs no samples, or anything
-            with `prior` and `decode(z)`.
+        model: has `prior` and `decode(z)`; the ELBO of a Gaussian needs no samples where the model
+            has it as a closed form, written in TensorFlow.
         layer: the family, as `layer_of` gives it.
     """
 
-    def __init__(self, model, layer):
-        self._model, self._layer, self._data = model, layer, None
-        self.exact = isinstance(model, LinearGaussian) and not isinstance(layer, CouplingFlow)
-        self._compile()
-
-    def _compile(self):
+    def __init__(self, model: LatentModel, layer: Any):
+        self._model, self._layer = model, layer
+        self._prior = model.prior  # once: a VampPrior runs its encoder each time
+        self.exact = is_exact(model) and not isinstance(layer, CouplingFlow)
         self._run, self._judge = Compiled(self._round), Compiled(self._score)
 
-    def __call__(self, x, q_z, *, tolerance=0.01, max_steps=5000, seed=None, progress=False):
+    def __call__(
+        self,
+        x: Any,
+        q_z: Any,
+        *,
+        condition: tuple | None = None,
+        tolerance: float = 0.01,
+        max_steps: int = 5000,
+        seed: Any = None,
+        progress: bool = False,
+    ) -> BestQ:
         """q* of each example.
 
-        Adam begins with steps of a tenth of a standard deviation. After each round of 100 steps
-        the average of its iterates is scored, by samples that never change, and each example takes
-        it unless it is clearly worse than what it had. Where two rounds gain less than
-        `tolerance` each, on average, the rate falls; after the last rate the search ends.
+        Adam's first steps are a tenth of a standard deviation. After each round of 100 steps the
+        mean of the parameters over these steps is scored, with the same samples each time. An
+        example keeps the mean unless its score is clearly worse than the best so far. When two
+        rounds in a row gain less than `tolerance`, on average, the steps become smaller; after the
+        smallest the search ends.
 
         Args:
             x: data, shape [B, *event], in the support of the likelihood.
             q_z: where to start: batch [B], event [L].
+            condition: of a conditional model: a tuple of arrays [B, ...], or None.
             tolerance: nats.
             max_steps: no more steps than these, in whole rounds.
             seed: an integer for the same numbers each time.
@@ -136,15 +146,17 @@ class Search:
             A `BestQ`.
         """
         rounds = max(1, -(-max_steps // _STEPS))
-        start_seed, score_seed, *seeds = tf.unstack(tf.stack(split(seed, 2 + rounds)))
+        start_seed, score_seed, *seeds = split(seed, 2 + rounds)
         first, unit = first_params(self._layer, q_z, start_seed)
-        x = self._take(x)
+        data = tf.cast(x, tf.float64 if self.exact else self._layer.compute_dtype)
+        given_rows = [tf.convert_to_tensor(part) for part in condition or ()]
         best, state, rates = first, _begin(first), list(_FINER_RATES if self.exact else _RATES)
-        scores = self._judge(best, x, score_seed).numpy()
+        scores = self._judge(best, score_seed, data, *given_rows).numpy()
         gains, here = [], []  # of all rounds, and on average of those at this rate
-        for seed in tqdm(seeds, disable=not progress):
-            state = self._run(*state, x, seed, tf.cast(rates[0], unit.dtype) * unit)
-            new_scores = self._judge(state.average, x, score_seed).numpy()
+        for one in tqdm(seeds, disable=not progress):
+            rate = tf.cast(rates[0], unit.dtype) * unit
+            state = self._run(*state, one, rate, data, *given_rows)
+            new_scores = self._judge(state.average, score_seed, data, *given_rows).numpy()
             gain, error = _gain(scores, new_scores)
             accepted = gain >= -2 * error
             best = tf.where(accepted[:, None], state.average, best)
@@ -156,25 +168,19 @@ class Search:
                 rates.pop(0)
             if not rates:
                 break
-        return BestQ(best, np.abs(gains[-2:]).max(axis=0), _STEPS * len(gains))
-
-    def _take(self, x):
-        if not self.exact:
-            return tf.cast(x, self._layer.compute_dtype)
-        if self._data is not x:  # its ELBO wants numbers: they are part of the program
-            self._data = x
-            self._compile()
-        return tf.zeros([len(x), 1])
+        change = np.abs(gains[-2:]).max(axis=0)
+        change[np.isnan(scores).any(axis=0)] = np.nan  # nothing was found, and not: no change
+        return BestQ(best, change, _STEPS * len(gains))
 
     # -- compiled ------------------------------------------------------------------------------
 
-    def _round(self, params, mean, square, average, count, x, seed, unit):
-        """`_STEPS` steps of Adam, and on with the average over them (Shamir and Zhang 2013)."""
+    def _round(self, params, mean, square, average, count, seed, unit, x, *condition):
+        """`_STEPS` steps of Adam, which also update the average (Shamir and Zhang 2013)."""
         seeds = tf.stack(split(seed, _STEPS))
 
         def step(i, params, mean, square, average, count):
             count += 1
-            gradient = self._gradient(params, x, seeds[i])
+            gradient = self._gradient(params, seeds[i], x, *condition)
             mean = _MOMENTUM * mean + (1 - _MOMENTUM) * gradient
             square = _MEMORY * square + (1 - _MEMORY) * gradient**2
             corrected = square / (1 - _MEMORY**count)
@@ -185,37 +191,38 @@ class Search:
         state = (tf.constant(0), params, mean, square, average, count)
         return _State(*tf.while_loop(lambda i, *_: i < _STEPS, step, state)[1:])
 
-    def _gradient(self, params, x, seed):
+    def _gradient(self, params, seed, x, *condition):
         """d ELBO / d params for each example, [B, P]; zero where it is not finite."""
         with tf.GradientTape() as tape:
             tape.watch(params)
-            bound = self._bound(params, x, seed)
+            bound = self._bound(params, seed, x, *condition)
         gradient = tape.gradient(bound, params)
         return tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
 
-    def _bound(self, params, x, seed):
-        """The ELBO of each example, [B], exactly or by one antithetic pair.
+    def _bound(self, params, seed, x, *condition):
+        """The ELBO of each example, [B], exactly or from one pair of samples, z and its mirror.
 
-        Where it is sampled, log q is taken at constant parameters: the term that this leaves out
-        of the gradient is zero on average.
+        Where it is sampled, log q(z) does not follow the parameters: the part of the gradient that
+        is left out is zero on average.
         """
+        model = given(self._model, condition or None, prior=self._prior)
         q = self._layer.distribution(params)
         if self.exact:
-            return self._model.elbo(self._data, q).elbo
-        noise = tf.random.stateless_normal([1, *q.batch_shape, *q.event_shape], seed, dtype=q.dtype)
+            return model.elbo(x, q).elbo
+        noise = normal([1, *q.batch_shape, *q.event_shape], seed, q.dtype)
         z = push(q, tf.concat([noise, -noise], axis=0))  # [2, B, L]
         constant_q = self._layer.distribution(tf.stop_gradient(params))
-        return tf.reduce_mean(log_weights(self._model, x, constant_q, z), axis=0)
+        return tf.reduce_mean(log_weights(model, x, constant_q, z), axis=0)
 
-    def _score(self, params, x, seed):
-        """The ELBO of each example, exactly, [1, B], or by each of `_PAIRS` pairs, [_PAIRS, B]."""
+    def _score(self, params, seed, x, *condition):
+        """The ELBO of each example, exactly, [1, B], or from each of the pairs, [_PAIRS, B]."""
         if self.exact:
-            return self._bound(params, x, seed)[None]
+            return self._bound(params, seed, x, *condition)[None]
         seeds = tf.stack(split(seed, _PAIRS))
         bounds = tf.TensorArray(params.dtype, _PAIRS, element_shape=params.shape[:1])
 
         def fill(i, bounds):
-            return i + 1, bounds.write(i, self._bound(params, x, seeds[i]))
+            return i + 1, bounds.write(i, self._bound(params, seeds[i], x, *condition))
 
         return tf.while_loop(lambda i, _: i < _PAIRS, fill, (tf.constant(0), bounds))[1].stack()
 
@@ -223,9 +230,9 @@ class Search:
 def _gain(old, new):
     """new - old scores, [_PAIRS, B], and its standard error, each [B], float64.
 
-    A search that took the best score would choose by noise: the average of many steps is better
-    than most of what went into it, so that a row is taken unless it is clearly worse. Scores that
-    are not finite are a very small number.
+    Scores are noisy: to keep only what scores better would be to choose by noise. A mean over many
+    steps is better than most of them, so it is kept unless it is clearly worse. A score that is
+    not finite counts as a very small number.
     """
     new, old = (np.nan_to_num(s.astype("float64"), nan=-1e9, neginf=-1e9) for s in (new, old))
     difference = new - old  # by the same noise on both sides
@@ -236,13 +243,16 @@ def _gain(old, new):
 # -- where to start ----------------------------------------------------------------------------
 
 
-def first_params(layer, q_z, seed=None):
-    """The row of each example that is `q_z`, or the Gaussian of the family nearest to it.
+def first_params(layer: Any, q_z: Any, seed: Any = None) -> tuple[tf.Tensor, ...]:
+    """The row of each example whose q is `q_z`, or has its mean and its covariance.
 
     Returns:
         The parameters, and by how much a step of one would move each: shapes [B, P].
     """
     loc, covariance = _moments(q_z, seed)
+    broken = ~np.isfinite(covariance).all(axis=(1, 2))
+    covariance[broken] = np.eye(loc.shape[1])  # a q of NaN has no factor; its loc says the rest
+    loc[broken] = np.nan
     floor = layer.min_scale
     scale = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))  # [B, L]
     if isinstance(layer, NormalTriL):
@@ -279,8 +289,7 @@ def _moments(q_z, seed):
     except NotImplementedError:
         z = q_z.sample(_MOMENT_SAMPLES, seed=seed).numpy().astype("float64")
         centred = z - z.mean(axis=0)
-        covariance = np.einsum("sbi,sbj->bij", centred, centred) / len(z)
-        return z.mean(axis=0), covariance
+        return z.mean(axis=0), np.einsum("sbi,sbj->bij", centred, centred) / len(z)
     try:
         return loc, q_z.covariance().numpy().astype("float64")
     except NotImplementedError:
