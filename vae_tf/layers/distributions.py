@@ -22,6 +22,9 @@ __all__ = ["Bernoulli", "Independent", "Mixture", "MultivariateNormalTriL", "Nor
 class _NotATensor:
     """Says what to do where Keras or NumPy would convert a distribution to an array."""
 
+    name: Any
+    event_shape: Any
+
     def _refuse(self) -> NoReturn:
         raise TypeError(
             "Expected a tensor. Received: a distribution, "
