@@ -427,6 +427,156 @@ class TestEvidence:
         assert (parts.total_error > 0.5).all()
 
 
+class Shifted(Bent):
+    """The same model of x - c, for a condition c: decoder and encoder must see the same rows."""
+
+    def encode(self, x, condition):
+        return super().encode(tf.cast(x, tf.float32) - tf.cast(condition, tf.float32))
+
+    def decode(self, z, condition):
+        p_x = super().decode(z)
+        loc = p_x.mean() + tf.cast(condition, tf.float32)
+        return Independent(tfd.Normal(loc, [0.9, 0.3]), 1)
+
+
+class ShiftedLinear(vt.linear.LinearGaussian):
+    """The linear model of x - c: its closed forms take the condition too."""
+
+    def encode(self, x, condition):
+        return super().encode(x - condition)
+
+    def decode(self, z, condition):
+        p_x = super().decode(z)
+        return Independent(tfd.Normal(p_x.mean() + condition, self.scale), 1)
+
+    def log_evidence(self, x, condition):
+        return super().log_evidence(x - condition)
+
+    def elbo(self, x, q_z, condition):
+        plain = vt.linear.LinearGaussian(self.weights, self.mean, self.scale)
+        return plain.elbo(x - condition, q_z)
+
+
+SHIFT = np.array([[0.5, -1.0], [0.0, 2.0], [-2.0, 0.3]], "float32")
+
+
+class TestConditions:
+    """With x moved by the condition, every number is that of the plain model."""
+
+    def test_total(self):
+        plain = vt.gap.total(Bent(), BENT_X, 200, seed=0)
+        given = vt.gap.total(Shifted(), BENT_X + SHIFT, 200, condition=SHIFT, seed=0)
+        for name in ("total", "error", "log_evidence", "elbo"):
+            np.testing.assert_allclose(getattr(given, name), getattr(plain, name), atol=2e-4)
+
+    @pytest.mark.usefixtures("graph")
+    def test_decompose_in_parts(self, monkeypatch):
+        how = {"num_samples": 200, "max_steps": 100, "seed": 0}
+        how["log_evidence"] = vt.evidence.grid(Bent(), BENT_X).estimate
+        monkeypatch.setattr(chunks, "BUDGET", 8)  # an example at a time, with its own row
+        plain = vt.gap.decompose(Bent(), BENT_X, **how)
+        given = vt.gap.decompose(Shifted(), BENT_X + SHIFT, condition=(SHIFT,), **how)
+        for name in ("approximation", "amortization", "optimization_error"):
+            np.testing.assert_allclose(getattr(given, name), getattr(plain, name), atol=2e-3)
+
+    @pytest.mark.usefixtures("graph")
+    def test_closed_forms(self, rng):
+        model, x = random_linear(rng, 5, 2, noise=0.6)
+        given = ShiftedLinear(model.weights, model.mean, model.scale)
+        c = rng.normal(size=x.shape)
+        total = vt.gap.total(given, x + c, condition=c)
+        np.testing.assert_allclose(total, vt.gap.total(model, x), atol=1e-9)
+        ours = vt.gap.decompose(given, x + c, condition=c, max_steps=100)
+        theirs = vt.gap.decompose(model, x, max_steps=100)
+        np.testing.assert_allclose(ours.approximation, theirs.approximation, atol=1e-9)
+        assert (ours.total_error == 0).all()
+
+    def test_a_row_for_each_example(self):
+        for measure in (vt.gap.total, vt.gap.decompose):
+            with pytest.raises(ValueError, match="Expected `condition` with a row for each of 3"):
+                measure(Shifted(), BENT_X, condition=SHIFT[:2])
+
+
+class TestAnyExactModel:
+    def test_no_class_is_asked_for(self, rng):
+        """Closed forms, and no `LinearGaussian`: they are used, and nothing is sampled."""
+        model, x = random_linear(rng, 5, 2, noise=0.6)
+
+        class Own:
+            prior, encode, decode = model.prior, model.encode, model.decode
+            log_evidence, posterior, elbo = model.log_evidence, model.posterior, model.elbo
+
+        ours = vt.gap.total(Own(), x)
+        np.testing.assert_array_equal(ours, vt.gap.total(model, x))
+        assert (ours.error == 0).all()
+
+    def test_an_encoder_that_is_not_gaussian_is_sampled(self, rng):
+        model, x = random_linear(rng, 5, 2, noise=0.6)
+
+        class Heavy(vt.linear.LinearGaussian):
+            def encode(self, x):
+                q = super().encode(x)
+                return Independent(tfd.StudentT(np.float64(9.0), q.mean(), q.stddev()), 1)
+
+        heavy = Heavy(model.weights, model.mean, model.scale)
+        gap = vt.gap.total(heavy, x, 4000, seed=0)
+        one_pass = vt.elbo.forward(heavy, x, 4000, seed=1)
+        log_w = vt.elbo.log_weights(one_pass).numpy()
+        error = np.hypot(gap.error, log_w.std(axis=0) / np.sqrt(4000))
+        assert (gap.error > 0).all()
+        assert (np.abs(gap.elbo - log_w.mean(axis=0)) < 4 * error).all()
+        np.testing.assert_allclose(gap.log_evidence, model.log_evidence(x))
+
+
+class TestBrokenModels:
+    @pytest.mark.usefixtures("graph")
+    @pytest.mark.parametrize("family", ["diag", "tril"])
+    def test_nan_gives_nan_or_an_error(self, binary_digits, family):
+        vae, x = make_vae(2), binary_digits[1][:3]
+        for variable in vae.trainable_variables:
+            variable.assign(np.full(variable.shape, np.nan))
+        how = {"log_evidence": np.zeros(3), "num_samples": 10, "max_steps": 100, "seed": 0}
+        parts = vt.gap.decompose(vae, x, family, **how)
+        for name in ("total", "approximation", "amortization", "optimization_error", "best_elbo"):
+            assert np.isnan(getattr(parts, name)).all(), name
+        try:
+            gap = vt.gap.total(vae, x, 10, seed=0)
+        except ValueError as error:
+            assert "NaN" in str(error)
+        else:
+            assert np.isnan(gap.total).all()
+
+
+class TestPrecision:
+    @pytest.mark.usefixtures("graph")
+    @pytest.mark.parametrize("family", ["diag", "tril", "flow"])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_data_of_either_precision(self, linear_vae, dtype, family):
+        model, _, x = linear_vae
+        vae = model.to_vae(dtype=dtype)
+        how = {"num_samples": 20, "max_steps": 100, "seed": 0}
+        how["log_evidence"] = model.log_evidence(x[:3])
+        for data in (x[:3].astype("float32"), x[:3].astype("float64")):
+            parts = vt.gap.decompose(vae, data, family, **how)
+            assert parts.total.dtype == np.float64 and np.isfinite(parts.total).all()
+
+
+class TestResults:
+    def test_they_are_no_tuples(self, rng):
+        model, x = random_linear(rng, 4, 2, noise=0.6)
+        gap = vt.gap.total(model, x)
+        assert gap.total is gap.estimate and gap.error is gap.standard_error and len(gap) == 10
+        np.testing.assert_allclose(gap.total, gap.log_evidence - gap.elbo)
+        with pytest.raises(TypeError):
+            gap * 2
+        with pytest.raises(AttributeError):
+            gap.elbo = 0
+
+    def test_no_examples(self, linear_vae):
+        with pytest.raises(ValueError, match="Expected at least one example"):
+            vt.gap.decompose(linear_vae[1], linear_vae[2][:0])
+
+
 class TestCompiled:
     def test_what_xla_cannot_is_a_graph(self):
         def function(x):
