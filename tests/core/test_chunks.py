@@ -1,5 +1,10 @@
 """Long work in parts: the same numbers as in one piece, in memory that does not grow."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,3 +94,37 @@ class TestEvaluationInParts:
         for evaluate in (vae.elbo, lambda x, k: vt.evidence.iwae(vae, x, k)):
             with pytest.raises(ValueError, match="Expected `x` with only the values 0 and 1.*0.5"):
                 evaluate(x, 3)
+
+
+_PEAK = """
+import sys, keras, numpy as np, vae_tf as vt
+keras.utils.set_random_seed(0)
+vae = vt.VAE(
+    vt.networks.mlp(2, vt.layers.NormalDiag(2), hidden=(200, 200)),
+    vt.networks.mlp(2, vt.layers.Normal(2, scale=0.1), hidden=(200, 200)),
+)
+x = np.random.default_rng(0).normal(size=(100, 2)).astype("float32")
+vt.evidence.iwae(vae, x, int(sys.argv[1]), seed=0)
+print(*[line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line])
+"""
+
+
+class TestMemory:
+    @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="needs /proc")
+    def test_it_does_not_grow_with_k_however_wide_the_network(self):
+        """b17: 2-D data under layers of 200: 8,000 samples took 1.9 GB more than 500."""
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, "-c", _PEAK]
+        few, many = (
+            int(subprocess.check_output([*command, count], env=environment, text=True))
+            for count in ("500", "8000")
+        )
+        assert many < 1.1 * few
+
+    def test_the_budget_knows_layers_and_components(self, rng):
+        wide = vt.networks.mlp(2, vt.layers.NormalDiag(2), hidden=(50,))
+        decoder = vt.networks.mlp(2, vt.layers.Normal(2), hidden=(70,))
+        x = rng.normal(size=(3, 2)).astype("float32")
+        assert chunks.width(vt.VAE(wide, decoder), x) == 2 * 70
+        prior = vt.priors.MixtureOfNormals(2, 100)
+        assert chunks.width(vt.VAE(wide, decoder, prior=prior), x) == 200

@@ -34,8 +34,8 @@ def width(model, x):
     """The most values that one tensor holds for one z of one example.
 
     Hidden layers may be far wider than x. A model says so by an attribute `width`: the values of
-    its widest layer. Without one, x and z have to do. The density of a mixture holds z once for
-    each component.
+    its widest layer. Of a layer wider than x, input and output are held at once. The density of a
+    mixture holds z once for each component.
 
     Args:
         model: a `LatentModel`.
@@ -44,7 +44,8 @@ def width(model, x):
     prior = model.prior
     components = getattr(prior, "components_distribution", prior).batch_shape.num_elements() or 1
     of_z = components * math.prod(prior.event_shape)
-    return max(1, getattr(model, "width", None) or 1, math.prod(x.shape[1:]), of_z)
+    of_x, of_layer = math.prod(x.shape[1:]), getattr(model, "width", None) or 1
+    return max(1, of_x, of_z, 2 * of_layer if of_layer > of_x else 1)
 
 
 def examples(count, values_each):
