@@ -17,9 +17,10 @@ def headline(**figures: Any) -> None:
 
     Example:
 
-    ```python
-    vt.headline(ELBO=-181.4, log_p=-180.1, gap=1.3)
-    ```
+    >>> vt.headline(ELBO=-181.4, log_p=-180.1, gap=1.3)  # doctest: +SKIP
+    ELBO   -181.4
+    log p  -180.1
+    gap    1.3
     """
     from IPython.display import display
 

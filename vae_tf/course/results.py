@@ -54,9 +54,10 @@ def save(
 
     Example:
 
-    ```python
-    vt.results.save("05_balancing_act", figures, script=__file__, seeds=(0, 1), seconds=12.0)
-    ```
+    >>> figures = {"elbo": [-27.2, -27.4]}
+    >>> vt.results.save(  # doctest: +SKIP
+    ...     "05_balancing_act", figures, script=__file__, seeds=(0, 1), seconds=12.0
+    ... )
     """
     path = _script(script)
     if path.stem != name:

@@ -15,7 +15,7 @@ class Collapse(NamedTuple):
 
     eigenvalues: np.ndarray  # [D], of the data's covariance, descending
     active: np.ndarray  # [D], bool: the direction gets a latent that is used
-    count: int  # how many are active
+    count: int  # type: ignore[assignment]  # how many are active; not the method of a tuple
     mean_variance: np.ndarray  # [D], Var_x of the latent's mean; 0 where inactive
     encoder_scale: np.ndarray  # [D], the standard deviation of q(z_i|x); 1 where inactive
     kl: np.ndarray  # [D], nats per example; 0 where inactive

@@ -28,7 +28,7 @@ __all__ = [
 class ActiveUnits(NamedTuple):
     """Which latents a model uses."""
 
-    count: int  # how many are active
+    count: int  # type: ignore[assignment]  # how many are active; not the method of a tuple
     active: np.ndarray  # [L], bool
     variance: np.ndarray  # [L], float64: Var_x of the mean of q(z_l|x)
 
@@ -178,7 +178,7 @@ def mutual_information(
     >>> model = vt.linear.LinearGaussian(np.eye(3, 2), np.zeros(3), 0.01)
     >>> x = np.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])  # two codes, far apart
     >>> found = vt.diagnostics.mutual_information(model, x, seed=0)
-    >>> round(found.estimate / np.log(2), 3), found.saturated  # in bits
+    >>> round(float(found.estimate / np.log(2)), 3), found.saturated  # in bits
     (1.0, True)
     """
     z, parts = aggregate.sampled(model, x, num_samples, seed, condition)

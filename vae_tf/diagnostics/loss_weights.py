@@ -80,8 +80,8 @@ def effective_beta(
     probes = [(0.3, 3), (1.0, 3), (2.0, 3), (1.0, 5)]  # (magnitude of the values, batch size)
     weights = []
     for i, (magnitude, batch) in enumerate(probes):
-        values = _random_values(magnitude, batch, event, latents, i)
-        weights.append(_weights(loss, likelihood or _unit_normal, *values, seed=i))
+        x_hat, loc, scale = _random_values(magnitude, batch, event, latents, i)
+        weights.append(_weights(loss, likelihood or _unit_normal, x_hat, loc, scale, i))
     beta = _ratio(np.array(weights))
     return EffectiveBeta(beta, math.sqrt(beta) if likelihood is None else None)
 
