@@ -42,7 +42,7 @@ class RoundedNormal(vt.layers.Normal):
     """Normals on log(1 + x), trained on the probabilities that they give to counts."""
 
     def distribution(self, params):
-        return self._independent(rounded(super().distribution(params).distribution))
+        return self.independent(rounded(super().distribution(params).distribution))
 
 
 LIKELIHOODS = {

@@ -17,7 +17,6 @@ from vae_tf._core import require
 from vae_tf._core.models import given
 from vae_tf._core.random import split
 from vae_tf._fit import engine, feed, keras_private, parts, replicas
-from vae_tf.data import Batches
 from vae_tf.networks import batch_apply
 from vae_tf.objectives import ELBO, Objective
 from vae_tf.priors import Prior, StandardNormal
@@ -84,6 +83,7 @@ class VAE(keras.Model):
         dtype = parts.require_alike(encoder, decoder)
         self.prior_layer = StandardNormal(latent_size, dtype=dtype) if prior is None else prior
         self._require_prior(latent_size)
+        parts.claim(self.prior_layer, self, "prior")
         self.prior_layer.attach(encoder)
         self.objective = ELBO() if objective is None else objective
         self._seed = None if seed is None else int(seed)
@@ -121,10 +121,10 @@ class VAE(keras.Model):
         previous = getattr(self, "_objective", None)
         if previous is objective:
             return
-        objective.belong_to(self)
+        parts.claim(objective, self, "objective")
         objective.attach(self.prior_layer.latent_size)
         if previous is not None:
-            previous.belong_to(None)
+            parts.release(previous)
             keras_private.forget(self, previous)
         self._objective = objective
 
@@ -252,22 +252,23 @@ class VAE(keras.Model):
         x = self._unpacked(data)
         before = self._float_state()
         with tf.GradientTape() as tape:
-            loss = self._tracked_loss(x, training=True)
+            loss = self.compute_loss(x, y_pred=self(x, training=True), training=True)
             scaled = self.optimizer.scale_loss(loss)
         weights = self.trainable_variables
         if weights:
-            gradients = tape.gradient(scaled, weights)
-            replicas.apply_if_finite(
+            loss = replicas.apply_if_finite(
                 loss,
                 lambda gradients: self.optimizer.apply(gradients, weights),
-                gradients,
+                tape.gradient(scaled, weights),
                 lambda: [variable.assign(value) for variable, value in before],
             )
+        self._track(loss, x)
         return self.compute_metrics()
 
     def test_step(self, data: Any) -> dict:
         """The loss and the terms of a batch, as Keras hands it over."""
-        self._tracked_loss(self._unpacked(data), training=False)
+        x = self._unpacked(data)
+        self._track(self.compute_loss(x, y_pred=self(x), training=False), x)
         return self.compute_metrics()
 
     def _unpacked(self, data):
@@ -278,20 +279,20 @@ class VAE(keras.Model):
         feed.refuse_targets(y, sample_weight)
         return feed.packed(tuple(keras.tree.flatten(x)))
 
-    def _tracked_loss(self, x, training):
-        loss = self.compute_loss(x, y_pred=self(x, training=training), training=training)
+    def _track(self, loss, x):
+        """Adds the loss of a batch to the mean that is reported."""
         size = tf.shape(x[0] if isinstance(x, tuple) else x)[0]
         whole = loss * replicas.number()  # Keras averages what replicas report
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(whole, sample_weight=size)
-        return loss
 
     def _float_state(self):
         """What a pass itself changes, the averages of a `BatchNormalization`, with its values."""
         networks = (self.encoder, self.decoder, self.prior_layer)
         variables = {id(v): v for part in networks for v in part.non_trainable_variables}
-        return [(v, v.value) for v in variables.values() if tf.as_dtype(v.dtype).is_floating]
+        floats = [v for v in variables.values() if tf.as_dtype(v.dtype).is_floating]
+        return [(v, tf.convert_to_tensor(v.value)) for v in floats]
 
     def require_finite(self, logs: dict) -> None:
         """Ends a training whose last step had a loss of NaN or infinity.
@@ -363,7 +364,7 @@ class VAE(keras.Model):
         (`vae_tf/_fit/engine.py`): as many as `compile(steps_per_execution=...)` says; by default a
         tenth of an epoch, or a hundred where that is more, and one at a time for a callback that
         looks at batches. An array is shuffled by the model's own seed. XLA compiles the steps on a
-        GPU, and on a CPU in trainings of 2,000 steps or more, unless `compile(jit_compile=False)`;
+        GPU, and on a CPU in trainings of 1,500 steps or more, unless `compile(jit_compile=False)`;
         the numbers are the same, to rounding.
 
         Args:
@@ -388,14 +389,14 @@ class VAE(keras.Model):
         feed.refuse_targets(**{name: kwargs.pop(name, None) for name in refused})
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._checked(kwargs["validation_data"], "validation_data")
-        if isinstance(x, (tf.data.Dataset, Batches)):
-            kwargs.setdefault("shuffle", False)  # they shuffle themselves, by their own seed
+        x = self._checked(x, "x")
+        if not isinstance(x, tuple):
+            kwargs.setdefault("shuffle", False)  # a source of batches shuffles itself
             if batch_size is not None:
                 raise ValueError(
                     "A source of batches has a batch size of its own. Expected `batch_size` with "
                     f"arrays only. Received: batch_size={batch_size} with a {type(x).__name__}"
                 )
-        x = self._checked(x, "x")
         with self._arrays.lent():
             x, kwargs = self._arrays.for_fit(x, kwargs)
             return super().fit(x, **kwargs)

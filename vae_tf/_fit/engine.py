@@ -23,13 +23,14 @@ import numpy as np
 import tensorflow as tf
 
 from vae_tf._core import random, require
+from vae_tf._fit import replicas
 from vae_tf._fit.feed import packed
 from vae_tf.data import Batches
 
 __all__ = ["Arrays", "Program", "epochs_of", "shuffled"]
 
 _LARGEST = 2**31  # bytes: larger data stay with Keras' own pipeline
-_LONG = 2000  # steps: a training of at least so many is worth a second or two of compilation
+_LONG = 1500  # steps: a training of at least so many wins back what compiling costs
 _FEWEST, _TURNS = 100, 10  # steps of a turn at least; turns of an epoch at most, for the callbacks
 _TICKET = tf.TensorSpec([2], tf.int64)
 _TRAIN_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
@@ -59,14 +60,11 @@ class Resident:
         self.rows, self.seed = (tf.constant(part, tf.int32) for part in (rows, seed))
 
     def parts(self, start, stop):
-        """The steps from `start` to `stop` as (start, stop, batch size): the last batch may be
-        short, and a program has one batch size.
-        """
-        whole, left = divmod(self.size, self.batch_size)
-        if start < min(stop, whole):
-            yield start, min(stop, whole), self.batch_size
-        if left and start <= whole < stop:
-            yield whole, whole + 1, left
+        """The steps from `start` to `stop`, and those on a short last batch by themselves."""
+        whole = self.size // self.batch_size
+        for first, last in ((start, min(stop, whole)), (max(start, whole), stop)):
+            if first < last:
+                yield first, last
 
 
 def _tensor(x):
@@ -115,15 +113,32 @@ class Program:
         if turn == 0:
             resident.start_epoch()
         logs = self._model.get_metrics_result()  # of a turn beyond the last
-        for part in resident.parts(turn * count, min((turn + 1) * count, resident.num_steps)):
-            logs = self._run(resident, *part)
+        last = min((turn + 1) * count, resident.num_steps)
+        for start, stop in resident.parts(turn * count, last):
+            logs, reached, fine, before = self._run(resident, start, stop)
+            if self._training and not fine:
+                self._take_back(resident, start, int(reached) - 1, before)
+                break
         return logs
 
-    def _run(self, resident, start, stop, size):
+    def _take_back(self, resident, start, stop, before):
+        """The state before the step `stop`: that of the start, and the steps until there."""
+        for variable, value in zip(self._variables(), before, strict=True):
+            variable.assign(value)
+        if start < stop:
+            self._run(resident, start, stop)
+
+    def _variables(self):
+        """What a training step changes."""
+        optimizer = self._model.optimizer.variables if self._training else []
+        return [*self._model.variables, *optimizer]
+
+    def _run(self, resident, start, stop):
+        whole = stop * resident.batch_size <= resident.size
         steps = (tf.constant(start), tf.constant(stop))
         arguments = (resident.arrays, resident.rows, resident.seed, *steps)
         try:
-            return self._program(resident, size)(*arguments)
+            return self._program(resident, whole)(*arguments)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             reason = str(error).splitlines()[0]
             if not self._may_use_xla or "compile" not in reason:
@@ -131,18 +146,20 @@ class Program:
         # A program that cannot be compiled has not run either: nothing has changed.
         warnings.warn(f"XLA cannot compile this model, so it runs without: {reason}", stacklevel=2)
         self._may_use_xla, self._programs = False, {}
-        return self._program(resident, size)(*arguments)
+        return self._program(resident, whole)(*arguments)
 
-    def _program(self, resident, size):
-        """The program for batches of this size, traced once."""
+    def _program(self, resident, whole):
+        """The program for these data, traced once."""
+        if self._training and not self._model.optimizer.built:  # a loop cannot make variables
+            self._model.optimizer.build(self._model.trainable_variables)
         if self._model.run_eagerly or tf.config.functions_run_eagerly():
-            return self._steps(resident, size)
+            return self._steps(resident)
         dtypes = tuple(array.dtype for array in resident.arrays)
-        key = (resident.batch_size, size, dtypes, resident.binarize)
-        # A short last batch is one step an epoch: not worth another compilation.
+        key = (resident.batch_size, dtypes, resident.binarize)
+        # XLA wants batches of one size, and a short last one is not worth another compilation.
         xla = (
             self._may_use_xla
-            and size == resident.batch_size
+            and whole
             and (
                 self._model.jit_compile
                 or self._model.jit_choice == "auto"
@@ -150,38 +167,45 @@ class Program:
             )
         )
         if (*key, xla) not in self._programs:
-            if not self._model.optimizer.built:  # a loop cannot make variables
-                self._model.optimizer.build(self._model.trainable_variables)
-            self._programs[(*key, xla)] = self._traced(resident, size, xla)
+            self._programs[(*key, xla)] = self._traced(resident, xla)
         return self._programs[(*key, xla)]
 
-    def _traced(self, resident, size, xla):
+    def _traced(self, resident, xla):
         scalar, vector = (tf.TensorSpec(shape, tf.int32) for shape in ([], [None]))
         arrays = tuple(tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in resident.arrays)
-        steps = tf.function(self._steps(resident, size), autograph=False, jit_compile=xla)
+        steps = tf.function(self._steps(resident, xla), autograph=False, jit_compile=xla)
         with random.written_out(xla and not tf.config.list_physical_devices("GPU")):
             return steps.get_concrete_function(arrays, vector, vector, scalar, scalar)
 
-    def _steps(self, resident, size):
-        """The steps from `start` to `stop`, on batches of one size."""
+    def _steps(self, resident, one_size=False):
+        """The steps from `start` to `stop`, until one whose loss is not finite.
+
+        They return the metrics, where they stopped, whether all losses were finite, and what the
+        variables were before.
+        """
         batch_size, binarize = resident.batch_size, resident.binarize
 
         def steps(arrays, rows, seed, start, stop):
+            before = [tf.identity(v) for v in self._variables()] if self._training else []
+
             def one_step(i, _):
-                batch = tf.slice(rows, [i * batch_size], [size])
+                first = i * batch_size
+                size = batch_size if one_size else tf.minimum(batch_size, tf.size(rows) - first)
+                batch = tf.slice(rows, [first], [size])
                 x, *others = (tf.gather(array, batch) for array in arrays)
                 x = Batches.draw(x, seed, i) if binarize else x
-                logs = self._step((packed((x, *others)),))
+                with replicas.taken_back():
+                    logs = self._step((packed((x, *others)),))
                 return i + 1, tf.math.is_finite(logs["loss"])
 
             # One at a time: the next step must see the weights that this one leaves.
-            tf.while_loop(
+            reached, fine = tf.while_loop(
                 lambda i, fine: (i < stop) & fine,
                 one_step,
                 (start, tf.constant(True)),
                 parallel_iterations=1,
             )
-            return self._model.get_metrics_result()
+            return self._model.get_metrics_result(), reached, fine, before
 
         return steps
 

@@ -5,6 +5,7 @@ first step, batches (of a `tf.data.Dataset`, a `PyDataset`, a generator) as they
 """
 
 import inspect
+import math
 from typing import Any
 
 import keras
@@ -66,7 +67,9 @@ def _is_number(part):
 
 
 def _array(part, name):
-    return part if tf.is_tensor(part) and part.shape.rank else require.examples(part, name)
+    if isinstance(part, tf.Tensor) and part.shape.rank:
+        return part
+    return require.examples(part, name)
 
 
 def checked(model: Any, data: Any, name: str) -> Any:
@@ -79,8 +82,9 @@ def checked(model: Any, data: Any, name: str) -> Any:
         raise ValueError(f"Expected `{name}`: {model.describe_data()}. Received: None")
     if isinstance(data, tf.data.Dataset):
         return data.map(lambda *batch: _check_in_graph(model, batch, name))
-    if isinstance(data, Batches) and type(data) is Batches:
-        _check_arrays(model, (data[0] if data.binarize else (data.x,)), name)
+    if type(data) is Batches:  # pixels drawn anew are zeros and ones in any batch
+        first, *_ = keras.tree.flatten(data[0])
+        _check_rows(model, first if data.binarize else data.x, name)
         return data
     if isinstance(data, keras.utils.PyDataset):
         return _Checked(model, data, name)
@@ -89,7 +93,7 @@ def checked(model: Any, data: Any, name: str) -> Any:
     if hasattr(data, "__next__"):
         return (_check_batch(model, batch, name) for batch in data)
     parts = plain(model, data, name)
-    _check_arrays(model, parts, name)
+    _check_rows(model, parts[0], name)
     return parts
 
 
@@ -103,14 +107,13 @@ def packed(parts: tuple) -> Any:
     return parts[0] if len(parts) == 1 else parts
 
 
-def _check_arrays(model, parts, name):
-    if isinstance(parts, np.ndarray) or tf.is_tensor(parts):
-        parts = (parts,)
-    x, p_x = parts[0] if not isinstance(parts[0], tuple) else parts[0][0], model.any_likelihood()
+def _check_rows(model, x, name):
     if len(x) == 0:
         raise ValueError(f"Expected at least one example. Received: `{name}` with none")
-    for start in range(0, len(x), step := max(1, chunks.BUDGET // max(1, x[0:1].size))):
-        support.check(p_x, model.as_data(x[start : start + step], name), name)
+    p_x = model.any_likelihood()
+    rows = max(1, chunks.BUDGET // max(1, math.prod(x.shape[1:])))
+    for start in range(0, len(x), rows):
+        support.check(p_x, model.as_data(x[start : start + rows], name), name)
 
 
 def _checked_parts(model, parts, name):

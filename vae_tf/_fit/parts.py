@@ -1,6 +1,7 @@
 """What the parts of a VAE must be: said when it is made, and not in the middle of training."""
 
 import math
+import weakref
 
 import keras
 import tensorflow as tf
@@ -8,7 +9,15 @@ import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 
-__all__ = ["conditions_of", "require_alike", "require_latent_size", "require_trainable", "widest"]
+__all__ = [
+    "claim",
+    "conditions_of",
+    "release",
+    "require_alike",
+    "require_latent_size",
+    "require_trainable",
+    "widest",
+]
 
 
 def conditions_of(encoder: keras.Model, decoder: keras.Model) -> tuple:
@@ -35,6 +44,26 @@ def conditions_of(encoder: keras.Model, decoder: keras.Model) -> tuple:
             f"{[c.shape[1:] for c in decoder.inputs[1:]]}"
         )
     return tuple(many)
+
+
+def claim(part: keras.Layer, model: keras.Model, name: str) -> None:
+    """Notes whose part this is: two models would share its state, and what it learns.
+
+    Raises:
+        ValueError: if it is another model's.
+    """
+    owner = vars(part).get("_claimed_by", lambda: None)()
+    if owner is not None and owner is not model:
+        raise ValueError(
+            f"The state of `{name}` is that of one model's training. Expected a "
+            f"{type(part).__name__} of its own. Received: one that another model has"
+        )
+    vars(part)["_claimed_by"] = weakref.ref(model)
+
+
+def release(part: keras.Layer) -> None:
+    """Another model may have it now."""
+    vars(part).pop("_claimed_by", None)
 
 
 def output_of(network: keras.Model, name: str) -> tfd.Distribution:

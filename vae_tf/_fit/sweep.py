@@ -143,6 +143,7 @@ class _Together:
             epoch = tf.function(self._epoch, autograph=False, jit_compile=jit)
             self.program = epoch.get_concrete_function(*now)
         found, state, losses = self.program(*now)
+        losses = losses.numpy()
         if not np.isfinite(losses).all():
             broken = np.flatnonzero(~np.isfinite(losses)).tolist()
             raise FloatingPointError(

@@ -5,7 +5,6 @@ schedule, a discriminator) is then tracked by the model, and saved and restored 
 """
 
 import contextlib
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,7 +91,6 @@ class Objective(keras.Layer):
 
     def __init__(self, num_samples: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._model = None
         self.num_samples = require.count(num_samples, "num_samples")
         self.step = self.add_weight(
             shape=(),
@@ -142,20 +140,6 @@ class Objective(keras.Layer):
     def now(self, weight: Any, dtype: Any = "float32") -> tf.Tensor:
         """The value of a number or a schedule at the present training step."""
         return schedules.value_at(weight, self.step.value, dtype)
-
-    def belong_to(self, model: keras.Model | None) -> None:
-        """Called by a model that takes this objective, and by one that gives it up (None).
-
-        Raises:
-            ValueError: if another model has it: they would share its step and what it learns.
-        """
-        owner = None if self._model is None else self._model()
-        if None not in (owner, model) and owner is not model:
-            raise ValueError(
-                "An objective belongs to one model: its step counts that model's training. "
-                f"Expected a {type(self).__name__} of its own. Received: one that another model has"
-            )
-        self._model = None if model is None else weakref.ref(model)
 
     def attach(self, latent_size: int) -> None:
         """Called by the model when it compiles; an objective with layers of its own builds them."""
