@@ -175,6 +175,12 @@ def kl(q_z: tfd.Distribution, p_z: tfd.Distribution, z: Any = None) -> tf.Tensor
 
     Raises:
         NotImplementedError: if there is no closed form and no samples were given.
+
+    Example:
+
+    >>> q_z, p_z = (tfd.Independent(tfd.Normal([[loc]], 1.0), 1) for loc in (2.0, 0.0))
+    >>> float(kl(q_z, p_z)[0])  # loc^2 / 2
+    2.0
     """
     try:
         return tfd.kl_divergence(q_z, p_z)
@@ -186,7 +192,13 @@ def kl(q_z: tfd.Distribution, p_z: tfd.Distribution, z: Any = None) -> tf.Tensor
 
 
 def has_independent_latents(distribution: tfd.Distribution) -> bool:
-    """Whether the density is a product over l, one factor for each latent."""
+    """Whether the density is a product over l, one factor for each latent.
+
+    Example:
+
+    >>> has_independent_latents(vt.priors.StandardNormal(2)())
+    True
+    """
     return isinstance(distribution, tfd.Independent) and (
         distribution.event_shape.rank == 1 and distribution.distribution.event_shape.rank == 0
     )
@@ -207,6 +219,12 @@ def kl_per_latent(q_z: tfd.Distribution, p_z: tfd.Distribution) -> tf.Tensor:
 
     Raises:
         ValueError: if the latents of `q_z` or of `p_z` are not independent.
+
+    Example:
+
+    >>> q_z = tfd.Independent(tfd.Normal([[2.0, 0.0]], 1.0), 1)
+    >>> kl_per_latent(q_z, vt.priors.StandardNormal(2)()).numpy().tolist()
+    [[2.0, 0.0]]
     """
     for name, distribution in (("q_z", q_z), ("p_z", p_z)):
         if not has_independent_latents(distribution):
@@ -219,7 +237,15 @@ def kl_per_latent(q_z: tfd.Distribution, p_z: tfd.Distribution) -> tf.Tensor:
 
 
 def log_likelihood(forward: Forward) -> tf.Tensor:
-    """log p(x|z_s), shape [S, B], nats; NaN where `support.check` has marked an example."""
+    """log p(x|z_s), shape [S, B], nats; NaN where `support.check` has marked an example.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> one_pass = vt.elbo.forward(model, np.zeros((5, 3)), num_samples=7, seed=0)
+    >>> log_likelihood(one_pass).shape
+    TensorShape([7, 5])
+    """
     event = range(forward.x.shape.rank - forward.p_x.event_shape.rank, forward.x.shape.rank)
     marked = tf.reduce_any(tf.math.is_nan(forward.x), axis=list(event))  # [B]
     log_prob = forward.p_x.log_prob(forward.x)
@@ -229,7 +255,15 @@ def log_likelihood(forward: Forward) -> tf.Tensor:
 
 
 def reconstruction(forward: Forward) -> tf.Tensor:
-    """E_q[log p(x|z)], the mean over the samples, shape [B], nats."""
+    """E_q[log p(x|z)], the mean over the samples, shape [B], nats.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> one_pass = vt.elbo.forward(model, np.zeros((5, 3)), num_samples=7, seed=0)
+    >>> reconstruction(one_pass).shape
+    TensorShape([5])
+    """
     return tf.reduce_mean(log_likelihood(forward), axis=0)  # [S, B] -> [B]
 
 
@@ -241,6 +275,13 @@ def reconstruction_kl(forward: Forward) -> ElboTerms:
 
     Returns:
         `ElboTerms`, each [B], nats.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> one_pass = vt.elbo.forward(model, np.zeros((5, 3)), num_samples=7, seed=0)
+    >>> reconstruction_kl(one_pass).kl.shape
+    TensorShape([5])
     """
     # ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z))
     expected_log_likelihood = reconstruction(forward)
@@ -342,7 +383,15 @@ def _moments(model, x, seed, *, size):
 
 
 def energy_entropy(forward: Forward) -> tf.Tensor:
-    """E_q[log p(x, z)] + H[q], the form of statistical physics, shape [B], nats."""
+    """E_q[log p(x, z)] + H[q], the form of statistical physics, shape [B], nats.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> one_pass = vt.elbo.forward(model, np.zeros((5, 3)), num_samples=7, seed=0)
+    >>> energy_entropy(one_pass).shape
+    TensorShape([5])
+    """
     # ELBO = E_q[log p(x|z) + log p(z)] + H[q(z|x)]
     energy = log_likelihood(forward) + forward.p_z.log_prob(forward.z)  # [S, B]
     return tf.reduce_mean(energy, axis=0) + forward.q_z.entropy()
@@ -385,6 +434,13 @@ def log_weights(forward: Forward, *, score: bool = True) -> tf.Tensor:
         forward: one pass.
         score: whether their gradient includes the score of q, that is the gradient of log q(z|x)
             where its parameters move and z does not.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> one_pass = vt.elbo.forward(model, np.zeros((5, 3)), num_samples=7, seed=0)
+    >>> log_weights(one_pass).shape
+    TensorShape([7, 5])
     """
     log_q = forward.q_z.log_prob(forward.z)
     if not score:
@@ -418,5 +474,13 @@ def bits_per_dimension(nats: Any, event_shape: Any) -> np.ndarray:
 
 
 def mean_log_weight(forward: Forward) -> tf.Tensor:
-    """E_q[log p(x, z) - log q(z|x)] (document, step 5), all by Monte Carlo, shape [B], nats."""
+    """E_q[log p(x, z) - log q(z|x)] (document, step 5), all by Monte Carlo, shape [B], nats.
+
+    Example:
+
+    >>> model = vt.linear.LinearGaussian(np.ones((3, 1)), np.zeros(3), 1.0)
+    >>> one_pass = vt.elbo.forward(model, np.zeros((5, 3)), num_samples=7, seed=0)
+    >>> mean_log_weight(one_pass).shape
+    TensorShape([5])
+    """
     return tf.reduce_mean(log_weights(forward), axis=0)

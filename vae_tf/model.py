@@ -65,6 +65,9 @@ class VAE(keras.Model):
     TensorShape([5])
     """
 
+    train_function: Any  # of Keras, until `make_train_function`
+    test_function: Any
+
     def __init__(
         self,
         encoder: keras.Model,

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -14,10 +13,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import vae_tf as vt
-from vae_tf._core import backend as _backend
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,34 +130,6 @@ class TestSeeds:
 
 
 class TestBackend:
-    def test_about(self):
-        assert vt.about().startswith(f"vae_tf {vt.__version__} | Python 3.")
-
-    @pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
-    def test_another_backend_is_refused_with_the_fix(self, backend):
-        run = subprocess.run(
-            [sys.executable, "-c", "import vae_tf"],
-            env={**os.environ, "KERAS_BACKEND": backend},
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode != 0
-        assert f"Expected the Keras backend `tensorflow`. Received: `{backend}`" in run.stderr
-        assert "Set the environment variable KERAS_BACKEND" in run.stderr
-
-    def test_a_gpu_is_shared(self, monkeypatch):
-        asked = []
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["free", "in use"])
-
-        def set_memory_growth(gpu, grows):
-            asked.append((gpu, grows))
-            if gpu == "in use":
-                raise RuntimeError("Physical devices cannot be modified after being initialized")
-
-        monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
-        _backend._share_gpus()
-        assert asked == [("free", True), ("in use", True)]
-
     def test_public_names(self):
         assert set(vt.__all__) <= set(dir(vt))
         for module in (vt.elbo, vt.evidence, vt.layers, vt.networks, vt.plots, vt.random):

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ["as_seed", "bits", "fold_in", "normal", "split", "uniform", "written_out"]
+__all__ = ["as_seed", "bits", "fold_in", "normal", "split", "uniform"]
 
 Seed = Any  # an integer, a keras.random.SeedGenerator, an int32 tensor of shape [2], or None
 

@@ -130,8 +130,8 @@ class Program:
 
     def _variables(self):
         """What a training step changes."""
-        optimizer = self._model.optimizer.variables if self._training else []
-        return [*self._model.variables, *optimizer]
+        model = self._model
+        return [*model.variables, *model.metrics_variables, *model.optimizer.variables]
 
     def _run(self, resident, start, stop):
         whole = stop * resident.batch_size <= resident.size

@@ -48,6 +48,6 @@ def needs_no_batch(model: keras.Model, data_batch: Any) -> None:
 
 def forget(model: keras.Model, layer: keras.Layer) -> None:
     """Takes a layer that was replaced out of the model's layers and variables."""
-    tracker = getattr(model, "_tracker", None)
-    if hasattr(tracker, "untrack"):
-        tracker.untrack(layer)
+    untrack = getattr(getattr(model, "_tracker", None), "untrack", None)
+    if untrack is not None:
+        untrack(layer)

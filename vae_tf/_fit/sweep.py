@@ -167,7 +167,7 @@ class _Together:
 
     def _epoch(self, state, rows, seed):
         """The metrics {name: [M]}, the state, [M, ...], and the losses of the last step, [M]."""
-        models, steps, left = len(self.vaes), *divmod(len(self.arrays[0]), self.batch_size)
+        models, (steps, left) = len(self.vaes), divmod(len(self.arrays[0]), self.batch_size)
         metrics = [tf.zeros([models, *v.shape], v.dtype) for v in self.lead.metrics_variables]
 
         def one_step(i, values, _, size=self.batch_size):

@@ -3,10 +3,13 @@
 All but `FreeBits`, whose allowance is one of the batch, look at one example at a time.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from vae_tf import elbo
+from vae_tf.elbo import ElboTerms, Forward
 from vae_tf.objectives.base import Objective
 
 __all__ = ["ELBO", "IWAE", "BetaELBO", "Capacity", "FreeBits"]
@@ -14,9 +17,19 @@ __all__ = ["ELBO", "IWAE", "BetaELBO", "Capacity", "FreeBits"]
 
 @keras.saving.register_keras_serializable("vae_tf")
 class ELBO(Objective):
-    """The ELBO itself: E_q[log p(x|z)] - KL(q(z|x) || p(z)) (document, section 1)."""
+    """The ELBO itself: E_q[log p(x|z)] - KL(q(z|x) || p(z)) (document, section 1).
 
-    def __call__(self, forward, terms=None):
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=ELBO(), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
+    """
+
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         return (terms or elbo.reconstruction_kl(forward)).elbo
 
 
@@ -33,15 +46,24 @@ class BetaELBO(Objective):
 
     Raises:
         ValueError: if `beta` is negative, not finite, or neither a number nor a schedule.
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=BetaELBO(4.0), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
     scheduled = ("beta",)
 
-    def __init__(self, beta, num_samples=1, **kwargs):
+    def __init__(self, beta: Any, num_samples: int = 1, **kwargs: Any) -> None:
         super().__init__(num_samples, **kwargs)
         self.beta = beta
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         terms = terms or elbo.reconstruction_kl(forward)
         return terms.reconstruction - self.now(self.beta, terms.kl.dtype) * terms.kl
 
@@ -65,11 +87,22 @@ class FreeBits(Objective):
     Raises:
         ValueError: if `free_nats` is negative, or `groups` does not hold each latent once; when
             called, if the latents are not independent under q(z|x) and p(z).
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=FreeBits(0.5), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
     scheduled = ("free_nats",)
 
-    def __init__(self, free_nats, groups=None, num_samples=1, **kwargs):
+    def __init__(
+        self, free_nats: Any, groups: Any = None, num_samples: int = 1, **kwargs: Any
+    ) -> None:
         super().__init__(num_samples, **kwargs)
         self.free_nats = free_nats
         self.groups = None if groups is None else tuple(self._group(group) for group in groups)
@@ -83,7 +116,7 @@ class FreeBits(Objective):
             )
         return tuple(group)
 
-    def attach(self, latent_size):
+    def attach(self, latent_size: int) -> None:
         members = sorted(latent for group in self.groups or [] for latent in group)
         if self.groups is not None and members != list(range(latent_size)):
             raise ValueError(
@@ -91,7 +124,7 @@ class FreeBits(Objective):
                 f"Received: groups={self.groups}"
             )
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         terms = terms or elbo.reconstruction_kl(forward)
         kl = elbo.kl_per_latent(forward.q_z, forward.p_z)  # [B, L]
         if self.groups is not None:
@@ -101,7 +134,7 @@ class FreeBits(Objective):
         pays = tf.reduce_mean(kl, axis=0) > free  # [G]
         return terms.reconstruction - tf.reduce_sum(tf.where(pays, kl, free), axis=1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "groups": self.groups}
 
 
@@ -121,16 +154,27 @@ class Capacity(Objective):
 
     Raises:
         ValueError: if `capacity` or `gamma` is negative.
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=Capacity(5.0), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
     scheduled = ("capacity", "gamma")
 
-    def __init__(self, capacity, gamma=1000.0, num_samples=1, **kwargs):
+    def __init__(
+        self, capacity: Any, gamma: Any = 1000.0, num_samples: int = 1, **kwargs: Any
+    ) -> None:
         super().__init__(num_samples, **kwargs)
         self.capacity = capacity
         self.gamma = gamma
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         terms = terms or elbo.reconstruction_kl(forward)
         off = tf.abs(terms.kl - self.now(self.capacity, terms.kl.dtype))
         return terms.reconstruction - self.now(self.gamma, terms.kl.dtype) * off
@@ -164,9 +208,18 @@ class IWAE(Objective):
     Raises:
         ValueError: if `gradient` is none of the three; when called for "dreg", if the pass has no
             gate.
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=IWAE(5), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
-    def __init__(self, num_samples, gradient="standard", **kwargs):
+    def __init__(self, num_samples: int, gradient: str = "standard", **kwargs: Any) -> None:
         super().__init__(num_samples, **kwargs)
         if gradient not in ("standard", "stl", "dreg"):
             raise ValueError(
@@ -176,7 +229,7 @@ class IWAE(Objective):
         self.gradient = gradient
         self.gate = gradient == "dreg"
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         del terms
         log_w = elbo.log_weights(forward, score=self.gradient == "standard")  # [S, B]
         log_k = tf.math.log(tf.cast(tf.shape(log_w)[0], log_w.dtype))
@@ -194,5 +247,5 @@ class IWAE(Objective):
         share = tf.stop_gradient(tf.nn.softmax(log_w, axis=0))  # a_k
         return tf.reduce_sum(share * tf.cast(forward.gate, log_w.dtype), axis=0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "gradient": self.gradient}

@@ -1,5 +1,7 @@
 """FactorVAE: a total correlation that a discriminator estimates while the model trains."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -7,6 +9,7 @@ from vae_tf import elbo
 from vae_tf._core import random, require
 from vae_tf._core.random import as_seed
 from vae_tf._fit import replicas
+from vae_tf.elbo import ElboTerms, Forward
 from vae_tf.objectives.base import Objective
 
 __all__ = ["Factor", "permute_latents"]
@@ -36,29 +39,38 @@ class Factor(Objective):
             beta_2 = 0.9.
         num_samples: S.
         seed: fixes the shuffles.
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=Factor(6.0, hidden=(8,)), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
     scheduled = ("gamma",)
 
     def __init__(
         self,
-        gamma,
-        hidden=(200, 200, 200),
-        learning_rate=1e-4,
-        num_samples=1,
+        gamma: Any,
+        hidden: tuple[int, ...] = (200, 200, 200),
+        learning_rate: float = 1e-4,
+        num_samples: int = 1,
         *,
-        seed=None,
-        **kwargs,
-    ):
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_samples, **kwargs)
         self.gamma = gamma
         self.hidden = require.sizes(hidden, "hidden")
         self.learning_rate = require.positive(learning_rate, "learning_rate")
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.discriminator = None
+        self.discriminator: Any = None
 
-    def attach(self, latent_size):
+    def attach(self, latent_size: int) -> None:
         if self.discriminator is None:
             self._build_discriminator(latent_size)
         if self.discriminator.input_shape[-1] != latent_size:
@@ -79,24 +91,24 @@ class Factor(Objective):
         )
         self.discriminator_optimizer.build(self.discriminator.weights)
 
-    def total_correlation(self, z):
+    def total_correlation(self, z: tf.Tensor) -> tf.Tensor:
         """D(z), whose mean over q(z) is the estimate of TC: [S, B, L] -> [B], nats."""
         logits = self.discriminator(tf.reshape(z, [-1, z.shape[-1]]))
         return tf.reduce_mean(tf.reshape(logits, tf.shape(z)[:2]), axis=0)
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         total = (terms or elbo.reconstruction_kl(forward)).elbo
         tc = tf.cast(self.total_correlation(forward.z), total.dtype)
         return total - self.now(self.gamma, total.dtype) * tc
 
-    def discriminator_loss(self, z):
+    def discriminator_loss(self, z: tf.Tensor) -> tf.Tensor:
         """The cross-entropy of telling z, [B, L], from its shuffled rows; log 2 by chance."""
         shuffled = permute_latents(z, as_seed(self.seed_generator))
         joint, product = self.discriminator(z), self.discriminator(shuffled)
         values = tf.nn.softplus(-joint) + tf.nn.softplus(product)  # [B, 1]
         return replicas.mean_over_batch(values[:, 0]) / 2
 
-    def advance(self, forward):
+    def advance(self, forward: Forward) -> None:
         super().advance(forward)
         weights = self.discriminator.weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -105,6 +117,6 @@ class Factor(Objective):
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         self.discriminator_optimizer.apply(gradients, weights)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = ("hidden", "learning_rate", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}

@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 from vae_tf import elbo
 from vae_tf._core import require
 from vae_tf._core.random import as_seed
+from vae_tf.elbo import ElboTerms, Forward
 from vae_tf.objectives.base import Objective
 
 tfd = tfp.distributions
@@ -87,20 +88,29 @@ class BetaTC(Objective):
         gamma: the weight of the dimension-wise KL.
         estimator: of log q(z) from a batch, "stratified" or "weighted": see `log_aggregate`.
         num_samples: S.
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=BetaTC(6.0, dataset_size=100), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
     scheduled = ("beta", "alpha", "gamma")
 
     def __init__(
         self,
-        beta,
-        dataset_size,
-        alpha=1.0,
-        gamma=1.0,
-        estimator="stratified",
-        num_samples=1,
-        **kwargs,
-    ):
+        beta: Any,
+        dataset_size: int,
+        alpha: Any = 1.0,
+        gamma: Any = 1.0,
+        estimator: str = "stratified",
+        num_samples: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_samples, **kwargs)
         self.beta = beta
         self.alpha = alpha
@@ -108,7 +118,7 @@ class BetaTC(Objective):
         self.dataset_size = require.count(dataset_size, "dataset_size")
         self.estimator = _one_of(estimator, ("stratified", "weighted"), "estimator")
 
-    def parts(self, forward):
+    def parts(self, forward: Forward) -> list[tf.Tensor]:
         """Estimates of I(x; z), TC and the dimension-wise KL: each [B], nats."""
         _, p_z, q_z, z, _ = forward
         _require_independent(q_z, "q_z")
@@ -118,14 +128,14 @@ class BetaTC(Objective):
         parts = q_z.log_prob(z) - log_q, log_q - log_product, log_product - p_z.log_prob(z)
         return [tf.reduce_mean(part, axis=0) for part in parts]
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         total = (terms or elbo.reconstruction_kl(forward)).elbo
         weights = (self.alpha, self.beta, self.gamma)
         for weight, part in zip(weights, self.parts(forward), strict=True):
             total -= (self.now(weight, part.dtype) - 1) * part
         return total
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"dataset_size": self.dataset_size, "estimator": self.estimator}
         return {**super().get_config(), **own}
 
@@ -152,17 +162,28 @@ class DIP(Objective):
         lambda_d: the weight on the diagonal; Locatello et al. (2019) take 10 lambda_od for "I" and
             lambda_od for "II". With both at zero this is the ELBO.
         num_samples: S.
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=DIP("I", 10.0, 100.0), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
     scheduled = ("lambda_od", "lambda_d")
 
-    def __init__(self, variant, lambda_od, lambda_d, num_samples=1, **kwargs):
+    def __init__(
+        self, variant: str, lambda_od: Any, lambda_d: Any, num_samples: int = 1, **kwargs: Any
+    ) -> None:
         super().__init__(num_samples, **kwargs)
         self.variant = _one_of(variant, ("I", "II"), "variant")
         self.lambda_od = lambda_od
         self.lambda_d = lambda_d
 
-    def covariance(self, q_z):
+    def covariance(self, q_z: tfd.Distribution) -> tf.Tensor:
         """C, shape [L, L]."""
         covariance = tfp.stats.covariance(q_z.mean())  # of the means, with 1/B
         if self.variant == "II":
@@ -171,12 +192,12 @@ class DIP(Objective):
             covariance += tf.reduce_mean(each, axis=0)
         return covariance
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         total = (terms or elbo.reconstruction_kl(forward)).elbo
         weights = (self.now(weight, total.dtype) for weight in (self.lambda_od, self.lambda_d))
         return total - penalty_of_covariance(self.covariance(forward.q_z), *weights)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "variant": self.variant}
 
 
@@ -234,6 +255,15 @@ class InfoMMD(Objective):
 
     Raises:
         ValueError: if alpha > 1, or alpha + lambda_ < 1: a negative weight would push q(z) away.
+
+    Example:
+
+    >>> x = tf.zeros([5, 3])
+    >>> encoder = vt.networks.mlp(3, vt.layers.NormalDiag(2), hidden=(8,))
+    >>> decoder = vt.networks.mlp(2, vt.layers.Normal(3), hidden=(8,))
+    >>> vae = vt.VAE(encoder, decoder, objective=InfoMMD(), seed=0)
+    >>> vae.objective(vae(x)).shape  # [B], nats
+    TensorShape([5])
     """
 
     scheduled = ("alpha", "lambda_")
@@ -262,18 +292,18 @@ class InfoMMD(Objective):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def discrepancy(self, forward):
+    def discrepancy(self, forward: Forward) -> tf.Tensor:
         """MMD^2(q(z), p(z)), a scalar."""
         batch, latents = forward.z.shape[1] or tf.shape(forward.z)[1], forward.z.shape[2]
         prior_z = forward.p_z.sample(batch, seed=as_seed(self.seed_generator))
         return mmd(forward.z, prior_z, self.bandwidth or math.sqrt(latents))
 
-    def __call__(self, forward, terms=None):
+    def __call__(self, forward: Forward, terms: ElboTerms | None = None) -> tf.Tensor:
         terms = terms or elbo.reconstruction_kl(forward)
         alpha, lambda_ = (self.now(w, terms.kl.dtype) for w in (self.alpha, self.lambda_))
         penalty = (alpha + lambda_ - 1) * self.discrepancy(forward)
         return terms.reconstruction - (1 - alpha) * terms.kl - penalty
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = ("bandwidth", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}

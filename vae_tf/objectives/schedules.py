@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from vae_tf._core import require
 
-__all__ = ["Cyclical", "LinearWarmup", "Live", "is_variable", "number_or_schedule", "value_at"]
+__all__ = ["Cyclical", "LinearWarmup", "number_or_schedule", "value_at"]
 
 
 @keras.saving.register_keras_serializable("vae_tf")
