@@ -8,21 +8,23 @@ from pathlib import Path
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-def snippet():
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    return code
+def snippets():
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_it_is_twelve_lines():
-    assert len([line for line in snippet().splitlines() if line.strip()]) == 12
+    assert len([line for line in snippets()[0].splitlines() if line.strip()]) == 12
 
 
 def test_it_runs_and_the_bounds_are_in_order():
-    run = subprocess.run([sys.executable, "-c", snippet()], capture_output=True, text=True)
+    """The second piece goes on where the first one ends."""
+    code = "\n".join([*snippets(), "print(bound.estimate.mean(), threes.shape)"])
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
-    elbo, bound, truth = (float(v) for v in re.findall(r"-\d+\.\d+", run.stdout))
+    elbo, bound, truth, given = (float(v) for v in re.findall(r"-\d+\.\d+", run.stdout))
     # The means of 100 examples, each with a Monte Carlo error well below the steps between them.
-    assert elbo < bound < truth
+    assert elbo < bound < truth < given  # ten latents and a label explain more than two latents
+    assert "(16, 28, 28)" in run.stdout
 
 
 def test_it_names_every_file_and_every_room():

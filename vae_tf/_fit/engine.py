@@ -30,7 +30,7 @@ from vae_tf.data import Batches
 __all__ = ["Arrays", "Program", "epochs_of", "shuffled"]
 
 _LARGEST = 2**31  # bytes: larger data stay with Keras' own pipeline
-_LONG = 1500  # steps: a training of at least so many wins back what compiling costs
+_LONG = 2000  # steps: a training of at least so many wins back what compiling costs
 _FEWEST, _TURNS = 100, 10  # steps of a turn at least; turns of an epoch at most, for the callbacks
 _TICKET = tf.TensorSpec([2], tf.int64)
 _TRAIN_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
