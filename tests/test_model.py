@@ -1,5 +1,6 @@
 """The VAE beyond its contract: bad input, samples, resuming, other bodies."""
 
+import copy
 import random
 
 import keras
@@ -222,3 +223,17 @@ class TestUse:
         assert (np.abs(vt.evidence.grid(Mine(), x).estimate - exact) < 1e-4).all()
         bound = vt.evidence.iwae(Mine(), x, 5000, seed=0)
         assert (np.abs(bound.estimate - exact) < 4 * bound.standard_error).all()
+
+
+def test_a_model_that_was_never_trained_is_saved_and_loaded_in_silence(tmp_path):
+    """Warnings are errors here; deepcopy and pickle go the same way."""
+    vae = make_vae()
+    vae.save(tmp_path / "new.keras")
+    again = keras.models.load_model(tmp_path / "new.keras")
+    assert again.optimizer.built and copy.deepcopy(vae).optimizer.iterations.numpy() == 0
+
+
+def test_a_mask_that_would_be_lost_is_refused():
+    layers = [keras.Input((7, 3)), keras.layers.Masking(), keras.layers.Dense(4)]
+    with pytest.raises(ValueError, match="Received: a mask"):
+        keras.Sequential([*layers, vt.layers.NormalDiag(2)])

@@ -601,6 +601,8 @@ class VAE(keras.Model):
         return feed.checked(self, data, name)
 
     def save_own_variables(self, store: Any) -> None:
+        if not self.optimizer.built:  # loading builds it, and then looks for its state
+            self.optimizer.build(self.trainable_variables)
         super().save_own_variables(store)
         # Keras leaves the state of seed generators out; with it a resumed training goes on as
         # if it had never stopped.

@@ -222,6 +222,16 @@ class ToDistribution(keras.Layer):
     def call(self, params: tf.Tensor) -> tfp.distributions.Distribution:
         return self.distribution(params)
 
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """A mask says which steps count; here it would be lost, and every step would count."""
+        del inputs
+        if any(mask is not None for mask in keras.tree.flatten(previous_mask)):
+            raise ValueError(
+                "A distribution layer gives one distribution for the whole event. Expected "
+                "parameters without a mask: let a layer such as LSTM(return_sequences=False) "
+                "use it up. Received: a mask"
+            )
+
     def compute_output_spec(self, params: Any) -> keras.KerasTensor:
         shape = (*params.shape[:-1], *self.event_shape)
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
