@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 GUIDE = HERE.parent / "docs" / "several_machines.md"
 CASES = ("array", "batches", "dataset", "noise", "steps", "draws")
 REPLICAS = ("devices", "worker 0", "worker 1")
-LIMIT = 180  # seconds: who is not done by then hangs
+LIMIT = 400  # seconds: who is not done by then hangs
 
 
 def addresses(count):
