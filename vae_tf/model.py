@@ -303,7 +303,7 @@ class VAE(keras.Model):
         Raises:
             FloatingPointError: says so; the weights are those before that step.
         """
-        loss = float(np.ravel(logs["loss"])[0])
+        loss = float(np.ravel(logs.get("loss", 0.0))[0])  # own steps may say none
         if np.isfinite(loss):
             return
         found = {name: float(np.ravel(value)[0]) for name, value in logs.items()}
