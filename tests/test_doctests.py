@@ -113,3 +113,13 @@ def test_public_name_has_an_example(name):
 def test_public_signature_says_its_types(name):
     open_ends = {f.__qualname__: unsaid(f) for f in signatures(PUBLIC[name])}
     assert {function: names for function, names in open_ends.items() if names} == {}
+
+
+def test_no_progress_bar_unless_it_is_asked_for():
+    defaults = {
+        f"{name}, {function.__name__}": parameter.default
+        for name, thing in PUBLIC.items()
+        for function in signatures(thing)
+        if (parameter := inspect.signature(function).parameters.get("progress"))
+    }
+    assert len(defaults) > 5 and not any(defaults.values()), defaults

@@ -1,6 +1,8 @@
 """What version 0.1.0 could import can still be imported; what has moved says where to."""
 
+import contextlib
 import importlib
+import importlib.util
 import subprocess
 import sys
 import warnings
@@ -10,6 +12,12 @@ import pytest
 import vae_tf as vt
 from vae_tf import _moved
 
+MODULES_OF_0_1_0 = """
+    aggregate annealing best_q bracket checks chunks collapse counts data diagnostics
+    disentanglement distributions elbo engine enumeration evidence flows gap gradients importance
+    layers linear loss_weights model networks objectives pairwise plots priors quadrature random
+    replicas results schedules support to_distribution weights
+""".split()
 ATTRIBUTES = "checks distributions plots random results schedules support".split()
 
 
@@ -29,6 +37,15 @@ def test_an_old_module_is_the_new_one_and_says_where_it_is(old):
     assert module is importlib.import_module(_moved.PLACES[old])
     assert module.__name__ == _moved.PLACES[old]
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("name", MODULES_OF_0_1_0)
+def test_every_module_of_version_0_1_0_is_found(name):
+    moved = contextlib.nullcontext()
+    if importlib.util.find_spec(f"vae_tf.{name}").origin is None:
+        moved = pytest.warns(DeprecationWarning, match=f"vae_tf.{name} is now")
+    with moved:
+        assert importlib.import_module(f"vae_tf.{name}").__all__
 
 
 def test_the_warning_points_at_the_line_that_imports():

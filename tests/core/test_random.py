@@ -80,6 +80,11 @@ def test_a_seed_generator_moves_on():
     assert not np.array_equal(random.normal([3], generator), random.normal([3], generator))
 
 
+def test_without_replicas_the_seed_is_the_generators_own():
+    expected = keras.random.SeedGenerator(3).next()
+    np.testing.assert_array_equal(random.as_seed(keras.random.SeedGenerator(3)), expected)
+
+
 def test_a_shape_that_is_known_late():
     draw = tf.function(
         lambda n: random.normal([n, 2], 0), input_signature=[tf.TensorSpec([], tf.int32)]

@@ -176,6 +176,16 @@ class TestResults:
         assert platform.node() not in made["machine"]
         assert made["commit"] is None  # the folder is under no version control
 
+    @pytest.mark.parametrize(("name", "known"), [("", "arm64"), ("i386", "i386")])
+    def test_the_processor_where_there_is_no_cpuinfo(self, monkeypatch, name, known):
+        def refuse(*_, **__):
+            raise FileNotFoundError
+
+        monkeypatch.setattr(Path, "read_text", refuse)
+        monkeypatch.setattr(platform, "processor", lambda: name)
+        monkeypatch.setattr(platform, "machine", lambda: "arm64")
+        assert vt.results._processor() == known
+
     def test_the_commit_is_that_of_the_script(self):
         run = ["git", "rev-parse", "HEAD"]
         known = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)

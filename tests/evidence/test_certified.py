@@ -397,6 +397,23 @@ class TestEnumeration:
         with pytest.raises(ValueError, match="30 latents of 2 values"):
             vt.evidence.enumeration(Many(), np.zeros((1, 6)))
 
+    def test_as_many_states_as_it_says(self):
+        """Of bits that the data do not feel; 2^10 of them are few, and 2^21 too many."""
+
+        class Unfelt:
+            def __init__(self, bits):
+                self.prior = Independent(tfd.Bernoulli(logits=tf.zeros([bits])), 1)
+
+            def decode(self, z):
+                return Independent(tfd.Normal(0.0 * tf.cast(z[..., :1], tf.float32), 1.0), 1)
+
+        x = np.float32([[-1.0], [0.5]])
+        exact = vt.evidence.enumeration(Unfelt(10), x)
+        truth = scipy.stats.norm.logpdf(x[:, 0])
+        assert (np.abs(exact.estimate - truth) <= exact.standard_error).all()
+        with pytest.raises(ValueError, match="at most 1,048,576 states"):
+            vt.evidence.enumeration(Unfelt(21), x)
+
 
 class TestAis:
     def test_against_the_grid_on_digits(self, trained, binary_digits):
@@ -473,6 +490,16 @@ class TestAis:
         covered = np.mean(np.abs(found.estimate) <= 1.96 * error)
         floor = 0.95 if spread < 0.5 else 0.88
         assert covered >= floor - 4 * np.sqrt(floor * (1 - floor) / 4000)
+
+    def test_the_way_back_takes_the_step_sizes_of_the_way_there(self, rng):
+        """In the opposite order, and unchanged: a step size that adapts biases the weights."""
+        model, x = random_linear(rng, 6, 2)
+        path = Path(model, 4, 7, "encoder")
+        there = path.forward(x, seed=0)
+        sizes = there.step_sizes  # [T, B]
+        assert (np.ptp(sizes, axis=0) > 0).all()
+        back = path.reverse(x, there.z, sizes, seed=1)
+        np.testing.assert_array_equal(back.step_sizes, [*sizes[-2::-1], sizes[0]])
 
     def test_parts_of_equal_size(self, rng, monkeypatch):
         """Seven examples in parts of three: each in its place, none lost, none twice."""

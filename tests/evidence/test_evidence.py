@@ -537,6 +537,18 @@ class TestGap:
             vt.gap.total(trained, binary_digits[1][:2], num_samples=1)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_progress_bar_where_it_is_asked_for(rng, capsys, asked):
+    model, x = random_linear(rng, 3, 1)
+    for estimate in (
+        lambda: vt.evidence.iwae(model, x, S, seed=0, progress=asked),
+        lambda: vt.evidence.grid(model, x, progress=asked),
+    ):
+        estimate()
+        shown = capsys.readouterr().err
+        assert ("100%" in shown) is asked, shown
+
+
 class TestBadCounts:
     @pytest.mark.parametrize("count", [0, -1, 2.0, True, None, "3"])
     def test_samples(self, trained, binary_digits, count):

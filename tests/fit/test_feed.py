@@ -8,6 +8,7 @@ import tensorflow as tf
 from conftest import make_vae
 
 import vae_tf as vt
+from vae_tf._fit import replicas
 
 EVENT, N = (6,), 48
 GOOD = (np.random.default_rng(0).random((N, 6)) < 0.5).astype("float32")
@@ -225,3 +226,10 @@ def test_a_sweep_that_is_not_finite_ends_with_the_weights_before():
         vt.sweep(models, GOOD, epochs=3, batch_size=12, verbose=0)
     assert models[0].optimizer.iterations.numpy() == 3
     assert np.isfinite(weights(models[0])).all()
+
+
+def test_a_gradient_of_no_numbers_stops_no_step():
+    """Of a layer of no units, say: a mean of nothing would be NaN."""
+    moved, gradients = [], [tf.zeros([0]), tf.ones([3])]
+    loss = replicas.apply_if_finite(tf.constant(2.0), moved.append, gradients, lambda: None)
+    assert loss == 2.0 and len(moved) == 1

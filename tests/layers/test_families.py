@@ -240,6 +240,8 @@ class TestBadArguments:
             layers.DistributionLayer("StudentT", 3, nu=4.0)
         with pytest.raises(ValueError, match="scalar for each dimension"):
             layers.DistributionLayer("Dirichlet", 3)
+        with pytest.raises(ValueError, match="scalar for each dimension"):  # one is, one is not
+            layers.DistributionLayer("VonMisesFisher", 3)
 
     def test_networks(self):
         with pytest.raises(TypeError, match="Expected `output`"):

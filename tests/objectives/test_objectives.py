@@ -99,6 +99,10 @@ class TestNeutral:
         np.testing.assert_allclose(objective, terms.elbo, rtol=1e-5)
         np.testing.assert_array_equal(vae.objective(one_pass), vae.objective(one_pass, terms))
 
+    @pytest.mark.parametrize("name", NEUTRAL)
+    def test_takes_one_sample_unless_told_otherwise(self, name):
+        assert NEUTRAL[name]().num_samples == 1
+
     @pytest.mark.parametrize("gradient", ["standard", "stl", "dreg"])
     def test_iwae_with_one_sample_is_the_elbo_by_monte_carlo(self, gradient, x):
         vae = make_vae(L, objective=OBJECTIVES.IWAE(1, gradient))
