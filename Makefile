@@ -9,13 +9,16 @@ STYLED := vae_tf tests tools experiments data benchmarks
 # How many tests run at a time; each needs about 1.5 GB of memory.
 WORKERS ?= 2
 
+# Which tests run: those of tests/slow.txt are marked slow.
+SELECT ?= not slow
+
 # TensorFlow's own notes would land in the outputs of the notebooks.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # What other Python installations put there does not belong to .venv.
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab notebooks test test-colab results benchmarks speed stamp clean
+.PHONY: help course lab notebooks test test-all test-colab results benchmarks speed stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -34,9 +37,12 @@ test: .venv/installed  ## lints, checks the types, and runs the tests and the no
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check $(STYLED)
 	@$(RUN) -m mypy
-	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) --dist worksteal tests
+	@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) --dist worksteal -m "$(SELECT)" tests
 	$(if $(wildcard notebooks/*.ipynb),@$(RUN) -m pytest --verbose --numprocesses $(WORKERS) \
 		--dist loadfile --nbval-lax --nbval-cell-timeout 180 notebooks)
+
+test-all:  ## the same, with the tests that take longest (tests/slow.txt)
+	@$(MAKE) test SELECT=
 
 test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
 	@$(RUN) tools/colab.py $(NOTEBOOK)

@@ -1,6 +1,7 @@
 """Shared fixtures, and the contract printed line by line at the end of a run."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -53,6 +54,16 @@ def random_linear(rng, data_size, latent_size, noise=None):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks what tests/slow.txt lists: a test, or all of a file."""
+    lines = (Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines()
+    slow = {line for line in lines if line and not line.startswith("#")}
+    for item in items:
+        name = item.nodeid.removeprefix("tests/")
+        if slow & {name, name.split("[")[0], name.split("::")[0]}:
+            item.add_marker("slow")
 
 
 def pytest_terminal_summary(terminalreporter):
