@@ -227,9 +227,9 @@ class TestWhatKerasSees:
         at_steps = [kinds.ModelCheckpoint(file, save_freq=3), kinds.TerminateOnNaN()]
         for callbacks, steps in ((at_epochs, 5), (at_steps, 1)):
             vae = make()
-            with engine.Arrays(vae) as arrays:
-                tickets, _ = arrays.for_fit(X, {"batch_size": 8, "callbacks": callbacks})
-                assert tickets.steps_of_a_turn == steps
+            with vae._arrays.lent():
+                tickets, _ = vae._arrays.for_fit((X,), {"batch_size": 8, "callbacks": callbacks})
+                assert tickets.resident.wanted_steps == steps
             vae.fit(X, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
         board = kinds.TensorBoard  # not installed everywhere, so it is not run
         assert not engine._looks_at_batches([board(tmp_path)], engine._TRAIN_HOOKS)

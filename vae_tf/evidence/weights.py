@@ -92,29 +92,34 @@ def _pareto_k(largest, count):
         return np.nan
     if not np.isfinite(largest).all():  # more zero weights than can be: nothing has a moment
         return np.inf
-    if _takes_few_values(largest):
-        return -np.inf
+    tied = _of_few_values(largest)
+    if tied is not None:
+        return tied
     # k-hat looks at the tail only: the weights that were not kept may be any below it.
     log_w = np.full(count, largest[0] - 1.0)
     log_w[: len(largest)] = largest
     from arviz_stats.base import array_stats  # here, because it takes long to import
 
     # PSIS speaks of leave-one-out likelihoods, whose importance weights are their inverse.
-    return float(array_stats.psislw(-log_w, r_eff=1.0)[1])
+    with np.errstate(divide="ignore", invalid="ignore"):  # tied weights have no tail to fit
+        pareto_k = float(array_stats.psislw(-log_w, r_eff=1.0)[1])
+    return np.inf if np.isnan(pareto_k) else pareto_k  # what cannot be judged is not trusted
 
 
-def _takes_few_values(largest):
-    """Whether the largest log weights are those of a discrete distribution of few values.
+def _of_few_values(largest):
+    """k-hat where the largest log weights are of a discrete distribution of few values, or None.
 
     Continuous weights are not tied, but for float32 rounding. Where half of the tail is, each value
-    has a probability of its own, every moment exists, and a Pareto tail describes nothing. What
-    can still mislead is a largest value so rare that its frequency is not known: then it is fitted
-    like any other tail.
+    has a probability of its own, every moment exists (-inf), and a Pareto tail describes nothing.
+    What can still mislead is a largest value so rare that its frequency is not known: infinity. A
+    value that was never drawn is not seen at all.
     """
     close = 1e-6 * max(1.0, abs(largest[-1]))
     values = 1 + np.count_nonzero(np.diff(largest) > close)
     times = np.count_nonzero(largest[-1] - largest <= close)
-    return times >= min(_SEEN, len(largest) - 1) and (values == 1 or 2 * values <= len(largest))
+    if values > 1 and 2 * values > len(largest):
+        return None
+    return -np.inf if times >= min(_SEEN, len(largest) - 1) else np.inf
 
 
 def draw(w, count, seed):
