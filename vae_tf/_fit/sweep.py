@@ -77,10 +77,11 @@ def sweep(
     (3, 2)
     """
     vaes, epochs = _require_alike(vaes), require.count(epochs, "epochs")
-    x = feed.checked(vaes[0], x, "x")
-    if not isinstance(x, (tuple, Batches)):
+    batched = isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)) or hasattr(x, "__next__")
+    if batched and type(x) is not Batches:
         kind = type(x).__name__
         raise TypeError(f"Expected `x` to be an array or vt.data.Batches. Received: a {kind}")
+    x = feed.checked(vaes[0], x, "x")
     together = _Together(vaes, x, require.count(batch_size, "batch_size"))
     shown = ("lowest ELBO", "highest ELBO")
     bar = keras.utils.Progbar(epochs, verbose=verbose, stateful_metrics=shown, unit_name="epoch")
