@@ -115,7 +115,12 @@ class Factor(Objective):
             tape.watch([weight.value for weight in weights])
             loss = self.discriminator_loss(tf.stop_gradient(forward.z[0]))
         gradients = tape.gradient(loss, [weight.value for weight in weights])
-        self.discriminator_optimizer.apply(gradients, weights)
+        replicas.apply_if_finite(
+            loss,
+            lambda gradients: self.discriminator_optimizer.apply(gradients, weights),
+            gradients,
+            lambda: None,
+        )
 
     def get_config(self) -> dict:
         own = ("hidden", "learning_rate", "seed")
