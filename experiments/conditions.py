@@ -17,8 +17,8 @@ from sklearn.linear_model import LinearRegression
 import vae_tf as vt
 
 SEEDS = (0, 1, 2, 3, 4)
-DIGITS = {"latents": 10, "epochs": 30, "batch_size": 100, "num_samples": 200, "test_images": 250}
-CELLS = {"latents": 5, "hidden": 64, "epochs": 60, "batch_size": 50, "learning_rate": 3e-3}
+DIGITS = {"latents": 10, "epochs": 20, "batch_size": 100, "num_samples": 100, "test_images": 200}
+CELLS = {"latents": 5, "hidden": 64, "epochs": 40, "batch_size": 50, "learning_rate": 3e-3}
 
 
 def digits(seed, labels):
