@@ -57,12 +57,13 @@ def rng():
 
 
 def pytest_collection_modifyitems(items):
-    """Marks what tests/slow.txt lists: a test, or all of a file."""
+    """Marks what tests/slow.txt lists: a test, a class, or all of a file."""
     lines = (Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines()
     slow = {line for line in lines if line and not line.startswith("#")}
     for item in items:
-        name = item.nodeid.removeprefix("tests/")
-        if slow & {name, name.split("[")[0], name.split("::")[0]}:
+        name = item.nodeid.removeprefix("tests/").split("[")[0]
+        parts = name.split("::")
+        if slow & {"::".join(parts[:n]) for n in range(1, len(parts) + 1)}:
             item.add_marker("slow")
 
 
