@@ -165,7 +165,7 @@ class TestEveryPrior:
         again = vae.from_config(vae.get_config())
         again.compile()
         assert again.prior.event_shape == (2,)
-        with pytest.raises(ValueError, match="one that another model has"):
+        with pytest.raises(ValueError, match="one that belongs to another encoder"):
             again.prior_layer.attach(vae.encoder)
 
     @pytest.mark.parametrize("half", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])

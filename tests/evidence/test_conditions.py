@@ -220,6 +220,8 @@ class TestExactModels:
         exact = given(model, as_condition(condition, B))
         np.testing.assert_allclose(exact.log_evidence(x), model.truth(x, condition))
         assert exact.posterior(x).batch_shape == (B,)
+        parts = vt.gap.decompose(model, x, condition=condition)
+        np.testing.assert_allclose(parts.log_evidence, model.truth(x, condition))
 
     def test_the_linear_model_is_one(self):
         line = Shifted().line

@@ -119,6 +119,8 @@ def given(model: LatentModel, condition: tuple | None = None, *, prior: Any = No
     """
     if condition is None and prior is None:
         return model
+    if isinstance(model, _Given) and model._condition is None:  # it holds a prior, and no more
+        model, prior = model._model, model._prior if prior is None else prior
     return (_ExactGiven if is_exact(model) else _Given)(model, condition, prior)
 
 
