@@ -1,6 +1,6 @@
 """The ELBO of one pass through the model: per example, in nats, nothing averaged over the batch.
 
-    ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z))  <=  log p(x)            (document, section 1)
+    ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z))  <=  log p(x)    (docs/the_elbo.md, section 1)
 
 Everything here takes a `Forward`, that is one pass: x, the three distributions and the samples.
 The three functions `reconstruction_kl`, `energy_entropy` and `mean_log_weight` estimate the same
@@ -268,7 +268,7 @@ def reconstruction(forward: Forward) -> tf.Tensor:
 
 
 def reconstruction_kl(forward: Forward) -> ElboTerms:
-    """Reconstruction minus KL (document, equation of section 1): the form that training uses.
+    """Reconstruction minus KL (docs/the_elbo.md, section 1): the form that training uses.
 
     Args:
         forward: one pass.
@@ -398,7 +398,7 @@ def energy_entropy(forward: Forward) -> tf.Tensor:
 
 
 def log_joint(model: LatentModel, x: Any, z: Any, *, condition: Any = None) -> tf.Tensor:
-    """log p(x, z) = log p(x|z) + log p(z) (document, section 2, step 6).
+    """log p(x, z) = log p(x|z) + log p(z) (docs/the_elbo.md, section 2, step 6).
 
     Args:
         model: has `prior` and `decode(z)`.
@@ -474,7 +474,9 @@ def bits_per_dimension(nats: Any, event_shape: Any) -> np.ndarray:
 
 
 def mean_log_weight(forward: Forward) -> tf.Tensor:
-    """E_q[log p(x, z) - log q(z|x)] (document, step 5), all by Monte Carlo, shape [B], nats.
+    """E_q[log p(x, z) - log q(z|x)] (docs/the_elbo.md, section 2, step 5), by Monte Carlo alone.
+
+    Shape [B], nats.
 
     Example:
 

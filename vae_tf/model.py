@@ -505,7 +505,7 @@ class VAE(keras.Model):
     def elbo(
         self, x: Any, num_samples: int = 1, *, condition: Any = None, seed: int | None = None
     ) -> elbo.ElboTerms:
-        """The ELBO of each example (document, section 1), at beta = 1 whatever was trained.
+        """The ELBO of each example (docs/the_elbo.md, section 1), at beta = 1 whatever was trained.
 
             ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z))
 

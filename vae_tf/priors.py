@@ -84,7 +84,7 @@ class Prior(keras.Layer):
 
 @keras.saving.register_keras_serializable("vae_tf")
 class StandardNormal(Prior):
-    """p(z) = N(0, I), the prior of the document's notation reference.
+    """p(z) = N(0, I), the usual prior (docs/the_elbo.md, notation).
 
     Args:
         latent_size: L.

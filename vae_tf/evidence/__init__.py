@@ -1,6 +1,6 @@
 """log p(x), the evidence: what the ELBO is a lower bound of.
 
-    log p(x) = log E_{p(z)}[p(x|z)]                                (document, section 2, step 1)
+    log p(x) = log E_{p(z)}[p(x|z)]                        (docs/the_elbo.md, section 2, step 1)
 
 Exact where it can be: `grid` by quadrature over one or two latents, `enumeration` of the states of
 small discrete ones, closed forms in `vt.linear`. Bounds elsewhere: `iwae`, the K-sample bound, and

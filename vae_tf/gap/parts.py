@@ -57,7 +57,7 @@ def total(
 ) -> TotalGap:
     """The gap of each example, with its error.
 
-        gap(x) = log p(x) - ELBO(x)                                    (document, section 3)
+        gap(x) = log p(x) - ELBO(x)                            (docs/the_elbo.md, section 3)
 
     Args:
         model: has `prior`, `encode(x)` and `decode(z)` and one or two latents; or closed forms, as

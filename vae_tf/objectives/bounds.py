@@ -17,7 +17,7 @@ __all__ = ["ELBO", "IWAE", "BetaELBO", "Capacity", "FreeBits"]
 
 @keras.saving.register_keras_serializable("vae_tf")
 class ELBO(Objective):
-    """The ELBO itself: E_q[log p(x|z)] - KL(q(z|x) || p(z)) (document, section 1).
+    """The ELBO itself: E_q[log p(x|z)] - KL(q(z|x) || p(z)) (docs/the_elbo.md, section 1).
 
     Example:
 
@@ -35,7 +35,7 @@ class ELBO(Objective):
 
 @keras.saving.register_keras_serializable("vae_tf")
 class BetaELBO(Objective):
-    """E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) (Higgins et al. 2017; document, section 5).
+    """E_q[log p(x|z)] - beta KL(q(z|x) || p(z)) (Higgins et al. 2017; docs/the_elbo.md, section 5).
 
     For beta < 1 it is no lower bound of log p(x) any more; for beta > 1 it is a looser one.
 
