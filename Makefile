@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab notebooks test test-all test-colab results benchmarks speed stamp clean
+.PHONY: help course lab notebooks student test test-all test-colab results benchmarks speed stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -32,6 +32,9 @@ lab: .venv/installed  ## opens JupyterLab on the notebooks
 
 notebooks: .venv/installed  ## runs every notebook in place and refreshes its outputs
 	@$(RUN) tools/course.py --in-place $(NOTEBOOKS)
+
+student: .venv/installed  ## writes copies without outputs and solutions into build/student
+	@$(RUN) tools/student.py
 
 test: .venv/installed  ## lints, checks the types, and runs the tests and the notebooks
 	@$(RUN) -m ruff check

@@ -2,14 +2,17 @@
 
 A rule is a function of a notebook that yields one sentence for every breach. `lint` applies them
 all to one notebook, `lint_together` applies the rules that need to see every notebook at once.
+Some rules hold for lessons alone: notebooks that tell a story and keep their proofs apart. Those
+of EARLIER_FORM are not told so yet.
 """
 
 import ast
 import re
+import statistics
 import sys
 
 import nbformat
-from solutions import PARTS, solution_source, tagged, text, verdicts
+from solutions import PARTS, solution_source, tagged, text, to_solve, verdicts
 from stamp import FOLDED, ROOT, notebooks, set_up_source
 
 # The source of these is hidden until a reader opens it.
@@ -17,13 +20,29 @@ HIDDEN = ("set-up", "proof", "check")
 TAGS = {*HIDDEN, *PARTS, "nbval-check-output"}
 CLOSING = ["Summary", "Recall", "References"]
 LINES = 20  # of code in a cell
+VISIBLE_LINES, MEDIAN_LINES = 12, 6  # of code in a cell of a lesson that a reader sees unfolded
+ASSERTING = 0.05  # share of the visible lines of code
+WORDS = 8  # of an alternative text, at least
 BYTES = 500_000  # of a notebook
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\w|\bC:\\")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$", flags=re.MULTILINE)
 CHECK = re.compile(r"\b(?:checks|course)\.check\(")
+GRADED = re.compile(r"### Exercise (\d\d[a-c]?\.\d+) \((warm-up|build|explore)\): \S")
+CHECKED = re.compile(r"# @title Check\nvt\.course\.check\(\"(\d\d[a-c]?\.\d+)\", \w+\)")
+ANSWERED = re.compile(r"<details>\s*<summary>Answer</summary>")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
-RULES = []
+EARLIER_FORM = {
+    "04a_generation",
+    "04b_memorization",
+    "04c_smoothness",
+    "05_balancing_act",
+    "06_summary",
+    "07_beta_vae_family",
+    "08_certified_evidence",
+    "09_where_the_gap_comes_from",
+}
+RULES, LESSON_RULES = [], []
 
 
 def rule(function):
@@ -32,9 +51,16 @@ def rule(function):
     return function
 
 
-def lint(notebook):
+def lesson_rule(function):
+    """Adds a function to the rules of a lesson."""
+    LESSON_RULES.append(function)
+    return function
+
+
+def lint(notebook, lesson=True):
     """Every breach in one notebook, as sentences that begin with the name of the rule."""
-    return [f"{check.__name__}: {breach}" for check in RULES for breach in check(notebook)]
+    rules = RULES + LESSON_RULES if lesson else RULES
+    return [f"{check.__name__}: {breach}" for check in rules for breach in check(notebook)]
 
 
 def code_cells(notebook):
@@ -127,13 +153,12 @@ def headings_descend_in_steps(notebook):
 
 
 @rule
-def opens_with_title_section_and_badge(notebook):
-    """The first cell says what this is, which section it follows, and where to run it."""
-    first = notebook.cells[0].source if notebook.cells else ""
-    wanted = {"# ": "a title", "Section": "its section", "Open in Colab]": "the Colab badge"}
-    for mark, meaning in wanted.items():
-        if mark.lower() not in first.lower():
-            yield f"Expected {meaning} ({mark!r}) in the first cell. Received {first[:60]!r}."
+def opens_with_title_and_section(notebook):
+    """The first two cells say what this is, and which section it follows."""
+    opening = "\n".join(cell.source for cell in notebook.cells[:2])
+    for mark, meaning in {"# ": "a title", "Section": "its section"}.items():
+        if mark.lower() not in opening.lower():
+            yield f"Expected {meaning} ({mark!r}) at the beginning. Received {opening[:60]!r}."
 
 
 @rule
@@ -189,12 +214,16 @@ def tags_are_known(notebook):
 
 
 @rule
-def exercises_have_four_parts(notebook):
-    """Exercise, stub, check, solution, in this order."""
+def exercises_have_their_parts(notebook):
+    """Exercise, stub, check, solution, in this order; of an open one, exercise and solution."""
+    wanted = []
+    for cell in tagged(notebook, "exercise"):
+        graded = GRADED.match(cell.source)
+        wanted += [PARTS[0], PARTS[-1]] if graded and graded[2] == "explore" else PARTS
     cells = tagged(notebook, *PARTS)
     parts = [part for cell in cells for part in PARTS if part in cell.metadata.tags]
-    if parts != [*PARTS] * (len(parts) // 4):
-        yield f"Expected {PARTS}, again and again. Received {parts}."
+    if parts != wanted:
+        yield f"Expected {wanted}. Received {parts}."
     for cell in tagged(notebook, "check"):
         if not CHECK.search(cell.source):
             yield f"Expected a call of vt.course.check. Received {cell.source[:60]!r}."
@@ -228,11 +257,124 @@ def exercises_are_left_to_the_reader(notebook):
     for verdict in verdicts(notebook):
         if "not attempted" not in verdict:
             yield f"Expected 'not attempted'. Received {verdict[:60]!r}."
-    for cell in tagged(notebook, "solution"):
+    for cell in to_solve(notebook):
         try:
             solution_source(cell)
         except ValueError as error:
             yield str(error)
+
+
+def visible(notebook):
+    """The code cells that a reader of a lesson sees, with positions and their lines of code."""
+    cells = [(n, cell) for n, cell in code_cells(notebook) if not is_folded(cell)]
+    return [(n, cell, _lines(cell)) for n, cell in cells]
+
+
+def _lines(cell):
+    lines = (line.strip() for line in cell.source.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _asserts(cell):
+    """How many lines assert something, and how many assertions there are."""
+    found = [node for node in ast.walk(ast.parse(_python(cell))) if isinstance(node, ast.Assert)]
+    return sum(node.end_lineno - node.lineno + 1 for node in found), len(found)
+
+
+@lesson_rule
+def visible_cells_have_one_idea(notebook):
+    """Twelve lines at most, six as a rule."""
+    counts = {n: len(lines) for n, _, lines in visible(notebook)}
+    for n, count in counts.items():
+        if count > VISIBLE_LINES:
+            yield f"Expected at most {VISIBLE_LINES} visible lines. Received {count} in cell {n}."
+    if counts and (median := statistics.median(counts.values())) > MEDIAN_LINES:
+        yield f"Expected a median of at most {MEDIAN_LINES} visible lines. Received {median}."
+
+
+@lesson_rule
+def proofs_are_folded(notebook):
+    """A visible cell asserts one claim at most; the rest is proof."""
+    cells = visible(notebook)
+    found = {n: _asserts(cell) for n, cell, _ in cells}
+    for n, (_, count) in found.items():
+        if count > 1:
+            yield f"Expected at most one visible assertion. Received {count} in cell {n}."
+    share = sum(lines for lines, _ in found.values()) / max(sum(len(c[2]) for c in cells), 1)
+    if share > ASSERTING:
+        yield f"Expected at most {ASSERTING:.0%} of visible lines to assert. Received {share:.1%}."
+
+
+@lesson_rule
+def the_title_is_a_question(notebook):
+    """What the lesson answers."""
+    title = next((title for level, title in headings(notebook) if level == 1), "")
+    if not title.endswith("?"):
+        yield f"Expected a title that ends in '?'. Received {title!r}."
+
+
+@lesson_rule
+def links_to_its_section_of_the_text(notebook):
+    """`docs/the_elbo.md` has the argument; a lesson unfolds a part of it."""
+    opening = "\n".join(cell.source for cell in notebook.cells[:2])
+    if "](../docs/the_elbo.md#" not in opening:
+        yield "Expected a link to ../docs/the_elbo.md#... in the first two cells. Received none."
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    if "the document" in prose.lower():
+        yield "Expected 'the text'. Received 'the document'."
+
+
+@lesson_rule
+def a_picture_comes_first(notebook):
+    """Within five cells of the set-up, and before the sixth of all."""
+    early = [cell for cell in notebook.cells[:6] if cell.cell_type == "code"]
+    kinds = {kind for cell in early for output in cell.outputs for kind in output.get("data", {})}
+    if "image/png" not in kinds:
+        yield "Expected a figure within the first six cells. Received none."
+
+
+@lesson_rule
+def figures_can_be_read_aloud(notebook):
+    """Each picture carries a text of its own that says what is seen (`vt.plots.show`)."""
+    texts = []
+    for n, output in outputs(notebook):
+        if "image/png" in output.get("data", {}):
+            texts.append(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
+            if len(texts[-1].split()) < WORDS or texts[-1] in texts[:-1]:
+                yield (
+                    f"Expected an alt text of its own, {WORDS} words or more, in cell {n}."
+                    f" Received {texts[-1]!r}."
+                )
+
+
+@lesson_rule
+def exercises_are_graded(notebook):
+    """Numbered in order, warm-up, build or explore, half of them to build; each check one line."""
+    found = [GRADED.match(cell.source) for cell in tagged(notebook, "exercise")]
+    if None in found:
+        n = found.index(None) + 1
+        yield f"Expected '### Exercise 01.2 (build): ...'. Received another heading, exercise {n}."
+        return
+    places = [int(match[1].partition(".")[2]) for match in found]
+    if places != list(range(1, len(found) + 1)) or len({m[1].partition(".")[0] for m in found}) > 1:
+        yield f"Expected the numbers 1, 2, 3 ... Received {[match[1] for match in found]}."
+    grades = [match[2] for match in found]
+    if len(grades) < 4 or 2 * grades.count("build") < len(grades):
+        yield f"Expected four exercises or more, half of them to build. Received {grades}."
+    wanted = [match[1] for match in found if match[2] != "explore"]
+    checks = [CHECKED.fullmatch(cell.source) for cell in tagged(notebook, "check")]
+    if [match and match[1] for match in checks] != wanted:
+        yield f"Expected one line, vt.course.check(number, answer), for each of {wanted}."
+
+
+@lesson_rule
+def recall_has_answers(notebook):
+    """Folded, one for each question."""
+    recall = [cell.source for cell in notebook.cells if cell.source.startswith("## Recall")]
+    whole = "\n".join(recall)
+    questions, answers = len(re.findall(r"^\d+\. ", whole, re.M)), len(ANSWERED.findall(whole))
+    if not questions or questions != answers:
+        yield f"Expected an answer to each question. Received {questions} and {answers}."
 
 
 def public_names(package=ROOT / "vae_tf"):
@@ -260,7 +402,11 @@ def lint_together(collection, public=None):
 def main():
     """Lints every notebook; the exit status says whether all is well."""
     collection = {path.stem: nbformat.read(path, as_version=4) for path in notebooks()}
-    found = [f"{name}: {breach}" for name, book in collection.items() for breach in lint(book)]
+    found = [
+        f"{name}: {breach}"
+        for name, book in collection.items()
+        for breach in lint(book, lesson=name not in EARLIER_FORM)
+    ]
     found += lint_together(collection)
     print("\n".join(found) or f"{len(collection)} notebooks keep the house rules")
     return bool(found)

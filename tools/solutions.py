@@ -1,8 +1,8 @@
 """The exercises of a notebook, and the notebook with every exercise solved.
 
 An exercise is four cells in a row, told apart by their tags: `exercise` (markdown), `stub` (code
-that runs as it is), `check` (code that calls `vt.checks.check`) and `solution` (markdown that folds
-one fenced block of Python away).
+that runs as it is), `check` (code that calls `vt.course.check`) and `solution` (markdown that folds
+one fenced block of Python away). An open one has no stub and no check.
 """
 
 import copy
@@ -22,6 +22,17 @@ def tagged(notebook, *tags):
     return [cell for cell in notebook.cells if {*tags} & {*cell.metadata.get("tags", [])}]
 
 
+def to_solve(notebook):
+    """The solution cells of the exercises that have a stub."""
+    cells = tagged(notebook, "stub", "solution")
+    tags = [{*cell.metadata.tags} for cell in cells]
+    return [
+        c
+        for c, own, before in zip(cells[1:], tags[1:], tags, strict=False)
+        if "stub" in before and "solution" in own
+    ]
+
+
 def solution_source(cell):
     """The Python code that a solution cell folds away."""
     blocks = FOLDED.findall(cell.source)
@@ -37,7 +48,7 @@ def solution_source(cell):
 def solved(notebook):
     """A copy of the notebook in which each stub is followed by its solution, before its check."""
     notebook = copy.deepcopy(notebook)
-    solutions = iter(map(solution_source, tagged(notebook, "solution")))
+    solutions = iter(map(solution_source, to_solve(notebook)))
     cells = []
     for cell in notebook.cells:
         cells.append(cell)

@@ -1,7 +1,8 @@
 """Writes the repository's address and the set-up cell wherever they stand (`make stamp`).
 
 The address is `[tool.vae-tf] repository` in pyproject.toml. From there it goes into the set-up cell
-and the Colab badge of every notebook, and into the badges of README.md. Outputs stay as they are.
+of every notebook, into a Colab badge on its first line, and beside its link in README.md. As long
+as nobody knows the address there is no badge: it would lead nowhere. Outputs stay as they are.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = re.compile(r"[\w.-]+/[\w.-]+")
-BADGE = re.compile(r"(Open in Colab\](?:\([^)\s]*\)\])?)\((?:[^)\s]*/)?([\w.-]+\.ipynb)\)")
+BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+BADGED = re.compile(re.escape(BADGE) + r"\([^)\s]*\)\n*")
+LINKED = re.compile(r"(\]\(notebooks/([\w-]+\.ipynb)\))(?: \(\[Colab\]\([^)\s]*\)\))?")
 ENTRY = re.compile(r'^repository = "[^"]*"', flags=re.MULTILINE)
 UNKNOWN = "OWNER/NAME"  # in the address from which a set-up cell installs
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
@@ -45,23 +48,38 @@ def set_up_source(root=ROOT):
     return template.replace(UNKNOWN, repository(root) or UNKNOWN).rstrip("\n")
 
 
-def badges(text, folder, root=ROOT):
-    """The text with its badges linked to Colab, or to the notebook itself, in `folder`."""
-    if address := repository(root):
-        folder = f"https://colab.research.google.com/github/{address}/blob/main/notebooks/"
-    return BADGE.sub(rf"\1({folder}\2)", text)
+def in_colab(name, root=ROOT):
+    """Where Colab opens a notebook; an empty string as long as nobody knows the repository."""
+    if not (address := repository(root)):
+        return ""
+    return f"https://colab.research.google.com/github/{address}/blob/main/notebooks/{name}"
+
+
+def badged(source, name, root=ROOT):
+    """The first cell of a notebook, with its badge if there is somewhere to go."""
+    source, link = BADGED.sub("", source), in_colab(name, root)
+    return f"{BADGE}({link})\n\n{source}" if link else source
+
+
+def linked(readme, root=ROOT):
+    """The text of README.md, each link to a notebook with one to Colab beside it."""
+
+    def both(found):
+        link = in_colab(found[2], root)
+        return found[1] + (f" ([Colab]({link}))" if link else "")
+
+    return LINKED.sub(both, readme)
 
 
 def stamp_notebook(path, root=ROOT):
     """Stamps one notebook and says whether that changed it."""
     before = nbformat.read(path, as_version=4)
     after = nbformat.from_dict(before)
+    after.cells[0].source = badged(after.cells[0].source, path.name, root)
     for cell in after.cells:
         if "set-up" in cell.metadata.get("tags", []):
             cell.source = set_up_source(root)
             cell.metadata |= FOLDED
-        elif cell.cell_type == "markdown":
-            cell.source = badges(cell.source, "", root)
     if after != before:
         nbformat.write(after, path)
     return after != before
@@ -70,7 +88,7 @@ def stamp_notebook(path, root=ROOT):
 def stamp_readme(path, root=ROOT):
     """Stamps README.md and says whether that changed it."""
     before = path.read_text(encoding="utf-8")
-    after = badges(before, "notebooks/", root)
+    after = linked(before, root)
     if after != before:
         path.write_text(after, encoding="utf-8")
     return after != before

@@ -14,10 +14,16 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from stamp import FOLDED, notebooks, set_up_source
 
 NOTEBOOKS = {path.stem: path for path in notebooks()}
-OPENING = """# A title
+OPENING = """# 1. What is one and one?
 
-Section 1. [![Open in Colab](badge.svg)](example.ipynb)"""
-CLOSING = "## Summary\n\n## Recall\n\n## References"
+[Section 1 of the text](../docs/the_elbo.md#1-the-elbo-equation)"""
+ANSWER = "<details><summary>Answer</summary>Two.</details>"
+CLOSING = [
+    "## Exercises",
+    "## Summary",
+    f"## Recall\n\n1. What is it?\n\n{ANSWER}",
+    "## References",
+]
 SOLUTION = """<details><summary>Solution</summary>
 
 Add them up.
@@ -27,7 +33,7 @@ answer = 2
 ```
 </details>"""
 CHECK = "# vt.checks.check(answer)\nprint('not attempted' if answer is None else 'ok')"
-PICTURE = new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
+ALT = "Two lines, one for the ELBO and one above it for log p(x)."
 
 
 def markdown(source, *tags):
@@ -45,27 +51,48 @@ def stream(text, name="stdout"):
     return new_output("stream", name=name, text=text)
 
 
+def picture(alt=ALT):
+    """A figure with its text."""
+    data = {"image/png": "iVBORw0KGgo=", "text/plain": alt}
+    return new_output("display_data", data, metadata={"image/png": {"alt": alt}})
+
+
 def folded(cell):
     """The cell, as the runner folds a check."""
     cell.metadata |= FOLDED
     return cell
 
 
-def exercise():
-    """The four cells of an exercise, not attempted."""
+def exercise(place=1, grade="build"):
+    """The four cells of an exercise, not attempted; an open one has two."""
+    question = markdown(f"### Exercise 01.{place} ({grade}): one and one", "exercise")
+    if grade == "explore":
+        return [question, markdown("<details>...</details>", "solution")]
+    check = f'# @title Check\nvt.course.check("01.{place}", answer)'
     return [
-        markdown("What is one and one?", "exercise"),
+        question,
         code("answer = None", "stub"),
-        folded(code(f"# @title Check\n{CHECK}", "check", outputs=[stream("not attempted")])),
+        folded(code(check, "check", outputs=[stream("not attempted")])),
         markdown(SOLUTION, "solution"),
     ]
+
+
+def runnable():
+    """An exercise whose check needs no package."""
+    cells = exercise()
+    cells[2].source = f"# @title Check\n{CHECK}"
+    return cells
 
 
 def good(*extra):
     """A notebook that keeps all rules, with the extra cells in its middle."""
     set_up = folded(code(set_up_source(), "set-up", outputs=[stream("vae_tf 0.2.0")]))
-    middle = [code("plot()", outputs=[PICTURE]), *exercise(), *extra]
-    book = new_notebook(cells=[markdown(OPENING), set_up, *middle, markdown(CLOSING)])
+    grades = "warm-up", "build", "build", "explore"
+    exercises = [cell for n, grade in enumerate(grades, 1) for cell in exercise(n, grade)]
+    middle = [code("plot()", outputs=[picture()]), *extra, *exercises]
+    closing = [markdown(source) for source in CLOSING[1:]]
+    opening = [markdown(OPENING), set_up, *middle[:1], markdown(CLOSING[0]), *middle[1:]]
+    book = new_notebook(cells=[*opening, *closing])
     for count, (_, cell) in enumerate(notebook_lint.code_cells(book), start=1):
         cell.execution_count = count
     return book
@@ -85,8 +112,13 @@ def broken(rule):
         "cells_are_short": [code("x = 1\n" * (notebook_lint.LINES + 1))],
         "ends_with_summary_recall_references": [markdown("## Summary")],
         "tags_are_known": [code("x = 1", "exercize")],
-        "exercises_have_four_parts": [code("answer = None", "stub")],
+        "exercises_have_their_parts": [code("answer = None", "stub")],
         "plumbing_and_proofs_are_folded": [*exercise()[:2], code(CHECK, "check"), exercise()[3]],
+        "visible_cells_have_one_idea": [code("f()\n" * 13)],
+        "proofs_are_folded": [code("assert f()\n" * 2)],
+        "links_to_its_section_of_the_text": [markdown("So says the document.")],
+        "figures_can_be_read_aloud": [code("plot()", outputs=[picture()])],
+        "exercises_are_graded": exercise(7),
         "proofs_say_so": [folded(code("# @title A detail\n1 + 1", "proof"))],
         "exercises_are_left_to_the_reader": exercise()[:2]
         + [code(CHECK, "check", outputs=[stream("ok")]), exercise()[3]],
@@ -98,12 +130,18 @@ def broken(rule):
             cell.update({"outputs": []} if cell.cell_type == "code" else {})
     elif rule == "cells_ran_once_in_order":
         book.cells[1].execution_count = 7
-    elif rule == "opens_with_title_section_and_badge":
+    elif rule == "opens_with_title_and_section":
         book.cells[0].source = "# A title, and nothing else"
+    elif rule == "the_title_is_a_question":
+        book.cells[0].source = OPENING.replace("?", ".")
     elif rule == "shows_a_figure":
         book.cells[2].outputs = []
+    elif rule == "a_picture_comes_first":
+        book.cells[3:3] = [markdown(".")] * 3 + [book.cells.pop(2)]
     elif rule == "ends_with_summary_recall_references":
         book.cells[-1].source = "## Recall\n\n## Summary\n\n## References"
+    elif rule == "recall_has_answers":
+        book.cells[-2].source = "## Recall\n\n1. What is it?"
     elif rule == "cells_have_ids":
         book.cells[0].id = book.cells[1].id
     return book
@@ -177,10 +215,57 @@ def test_a_good_notebook_keeps_all_rules():
     assert notebook_lint.lint(good()) == []
 
 
-@pytest.mark.parametrize("rule", [rule.__name__ for rule in notebook_lint.RULES])
+def test_a_notebook_of_the_earlier_form_is_held_to_the_other_rules():
+    book = good(code("assert f()\n" * 2))
+    assert notebook_lint.lint(book) and notebook_lint.lint(book, lesson=False) == []
+
+
+@pytest.mark.parametrize("rule", [*notebook_lint.RULES, *notebook_lint.LESSON_RULES])
 def test_each_rule_bites(rule):
-    breaches = notebook_lint.lint(broken(rule))
-    assert any(breach.startswith(f"{rule}: Expected") for breach in breaches), breaches
+    breaches = notebook_lint.lint(broken(rule.__name__))
+    assert any(breach.startswith(f"{rule.__name__}: Expected") for breach in breaches), breaches
+
+
+@pytest.mark.parametrize(
+    "source, fine",
+    [
+        ("assert a\n" + "f()\n" * 19, True),
+        ("assert a\n" + "f()\n" * 5, False),
+        ("assert (\n    a\n)\n" + "f()\n" * 19, False),
+        ("# assert a", True),
+    ],
+)
+def test_the_share_of_lines_that_assert(source, fine):
+    book = new_notebook(cells=[code(source)])
+    assert (list(notebook_lint.proofs_are_folded(book)) == []) == fine
+
+
+def test_the_median_of_visible_lines():
+    book = new_notebook(cells=[code("x = 1\n" * n) for n in (2, 7, 8)])
+    (breach,) = notebook_lint.visible_cells_have_one_idea(book)
+    assert "median" in breach
+    book.cells[1].metadata.tags = ["proof"]
+    assert list(notebook_lint.visible_cells_have_one_idea(book)) == []
+
+
+@pytest.mark.parametrize(
+    "change, breach",
+    [
+        (lambda cells: cells[0].update(source="### Exercise 1. Add"), "another heading"),
+        (
+            lambda cells: cells[2].update(source='# @title Check\nvt.course.check("01.1", 2)\n1'),
+            "line",
+        ),
+        (
+            lambda cells: [c.update(source=c.source.replace("build", "warm-up")) for c in cells],
+            "half",
+        ),
+    ],
+)
+def test_what_is_asked_of_exercises(change, breach):
+    book = good()
+    change([cell for cell in book.cells if {*cell.metadata.tags} & {*solutions.PARTS}])
+    assert breach in " ".join(notebook_lint.exercises_are_graded(book))
 
 
 @pytest.mark.parametrize(
@@ -221,9 +306,8 @@ def test_a_name_of_the_package_is_not_defined_again():
 
 
 def test_the_solution_goes_between_stub_and_check():
-    sources = [cell.source for cell in solutions.solved(good()).cells]
-    start = sources.index("answer = None")
-    assert sources[start : start + 3] == ["answer = None", "answer = 2", f"# @title Check\n{CHECK}"]
+    sources = [cell.source for cell in solutions.solved(new_notebook(cells=runnable())).cells]
+    assert sources[1:4] == ["answer = None", "answer = 2", f"# @title Check\n{CHECK}"]
 
 
 @pytest.mark.parametrize("source", ["no block", SOLUTION + SOLUTION, "```python\nx = 1\n```"])
@@ -233,7 +317,7 @@ def test_a_solution_is_one_folded_block(source):
 
 
 def test_a_solved_exercise_is_ok(tmp_path):
-    book = new_notebook(cells=exercise())
+    book = new_notebook(cells=runnable())
     for wanted, variant in {"not attempted": book, "ok": solutions.solved(book)}.items():
         _, error = course.execute(variant, "example", tmp_path, log=None)
         assert error is None
@@ -256,7 +340,7 @@ def test_only_what_an_exercise_needs_is_run():
         "numbers = list(numbers)": True,
     }
     solution = "answer = np.sum(numbers) + double(table['two'])"
-    parts = exercise()
+    parts = runnable()
     parts[3] = markdown(SOLUTION.replace("answer = 2", solution), "solution")
     book = new_notebook(cells=[*map(code, before), *parts, code("late = 1")])
     kept = [source for source, stays in before.items() if stays]
@@ -324,7 +408,8 @@ def test_a_written_notebook_says_nothing_of_the_machine():
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_keeps_the_house_rules(name):
-    assert notebook_lint.lint(nbformat.read(NOTEBOOKS[name], as_version=4)) == []
+    book = nbformat.read(NOTEBOOKS[name], as_version=4)
+    assert notebook_lint.lint(book, lesson=name not in notebook_lint.EARLIER_FORM) == []
 
 
 def test_no_two_notebooks_define_the_same_name():

@@ -177,3 +177,79 @@ def test_a_library_is_not_waited_for_before_it_is_used(library):
     program = f"import sys; sys.modules[{library!r}] = None; import vae_tf; print(vae_tf.plots)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+class TestHouseStyle:
+    def test_one_colour_for_one_quantity(self):
+        """log p(x) black, the ELBO blue and so on, in each figure that has them."""
+        style, plots = vt.plots.STYLE, vt.plots
+        history = {"elbo": [-9.0], "reconstruction": [-8.0], "kl": [1.0], "val_elbo": [-9.5]}
+        drawn_ = {line.get_label(): line for line in plots.terms(history).lines}
+        assert drawn_["elbo"].get_color() == style["ELBO"]["color"]
+        assert drawn_["kl"].get_color() == style["KL"]["color"]
+        assert drawn_["val_elbo"].get_color() == style["ELBO"]["color"]
+        assert [drawn_[n].get_linestyle() for n in ("elbo", "val_elbo")] == ["-", ":"]
+        ax = plots.bounds([-3.0], [-1.0], [-2.0], k=5)
+        assert [line.get_color() for line in ax.lines] == [
+            style[name]["color"] for name in ("log p(x)", "IWAE", "ELBO")
+        ]
+
+    @pytest.mark.parametrize("name", [n for n in vt.plots.STYLE if "color" in vt.plots.STYLE[n]])
+    def test_contrast_with_white_paper(self, name):
+        """At least 3 : 1, which WCAG 2.1 (1.4.11) asks of what a figure needs."""
+        rgb = np.array(matplotlib.colors.to_rgb(vt.plots.STYLE[name]["color"]))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 3.0
+
+    def test_quantities_are_told_apart(self):
+        looks = {name: str(sorted(style.items())) for name, style in vt.plots.STYLE.items()}
+        same = {name for name, look in looks.items() if [*looks.values()].count(look) > 1}
+        assert same == {"log p(x)", "posterior"}  # a number and a density: never in one figure
+
+
+class TestWaterfall:
+    def test_levels_steps_and_numbers(self):
+        ax = vt.plots.waterfall(-150.0, 5.25, -152.5)
+        bars = [(bar.get_y(), bar.get_height()) for bar in ax.patches]
+        assert bars == [(-155.25, 5.25), (-155.25, 2.75)]  # the KL, the gap: both from the ELBO
+        levels = [line.get_ydata()[0] for line in ax.lines[::2]]
+        assert levels == [-150.0, -155.25, -152.5]
+        said = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in ax.texts]
+        assert said == ["-150.00", "-5.25", "-155.25", "+2.75", "-152.50"]
+        assert ax.get_ylabel() == "[nats]"
+
+    def test_small_numbers_keep_three_digits(self):
+        texts = vt.plots.waterfall(-1.2, 0.002, -1.201).texts
+        assert texts[3].get_text() == "+0.00100"
+
+    @pytest.mark.parametrize("numbers", [(np.nan, 1, 2), (1, [1, 2], 3), (1, 2, np.inf)])
+    def test_what_cannot_be_drawn(self, numbers):
+        with pytest.raises(ValueError, match="Expected three finite numbers, in nats. Received"):
+            vt.plots.waterfall(*numbers)
+
+
+class TestShow:
+    def test_the_picture_carries_its_text(self, monkeypatch):
+        import IPython.display
+
+        shown = {}
+        monkeypatch.setattr(
+            IPython.display, "display", lambda data, **kw: shown.update(kw, data=data)
+        )
+        vt.plots.curves([1, 2], {"KL": [0.3, 36.0]}, "step", "KL [nats]")
+        vt.plots.show("The KL rises from 0.3 to 36 nats.")
+        assert shown["data"]["text/plain"] == "The KL rises from 0.3 to 36 nats."
+        assert shown["metadata"]["image/png"]["alt"] == "The KL rises from 0.3 to 36 nats."
+        assert shown["data"]["image/png"].startswith("iVBOR")  # a PNG, in base64
+        assert shown["metadata"]["image/png"]["width"] == 576  # six inches
+        assert not plt.get_fignums()
+
+    @pytest.mark.parametrize("alt", ["", "  ", None])
+    def test_no_text(self, alt):
+        vt.plots.curves([1, 2], {"KL": [0.3, 36.0]}, "step", "KL [nats]")
+        with pytest.raises(ValueError, match="Expected `alt`"):
+            vt.plots.show(alt)
+
+    def test_no_figure(self):
+        with pytest.raises(ValueError, match="0 open figures"):
+            vt.plots.show("Nothing is here.")

@@ -9,8 +9,8 @@ import pytest
 import stamp
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-PLACEHOLDER = f"# Title\n\n{BADGE}(01_example.ipynb)"
+BADGE = stamp.BADGE
+OPENING = "# Title\n\nIts idea."
 COLAB = "https://colab.research.google.com/github/ada/elbo/blob/main/notebooks/01_example.ipynb"
 
 
@@ -20,10 +20,14 @@ def root(tmp_path):
     (tmp_path / "notebooks").mkdir()
     shutil.copy(stamp.ROOT / "notebooks" / "_setup_cell.py", tmp_path / "notebooks")
     (tmp_path / "pyproject.toml").write_text('[tool.vae-tf]\nrepository = ""  # here\n')
-    (tmp_path / "README.md").write_text(f"A [link](notebooks/x.ipynb), {BADGE}(01_example.ipynb)\n")
+    (tmp_path / "README.md").write_text(
+        "A [lesson](notebooks/01_example.ipynb), a [page](docs/x.md)\n"
+    )
     printed = new_output("stream", text="as it was")
     set_up = new_code_cell("old", metadata={"tags": ["set-up"]}, outputs=[printed])
-    book = new_notebook(cells=[new_markdown_cell(PLACEHOLDER), set_up])
+    book = new_notebook(
+        cells=[new_markdown_cell(f"{BADGE}(01_example.ipynb)\n\n{OPENING}"), set_up]
+    )
     nbformat.write(book, tmp_path / "notebooks" / "01_example.ipynb")
     stamp.stamp(tmp_path)
     return tmp_path
@@ -34,9 +38,9 @@ def read(root):
     return nbformat.read(root / "notebooks" / "01_example.ipynb", as_version=4)
 
 
-def test_before_the_address_is_known_badges_link_to_the_notebook_itself(root):
-    assert read(root).cells[0].source == PLACEHOLDER
-    assert f"{BADGE}(notebooks/01_example.ipynb)" in (root / "README.md").read_text()
+def test_before_the_address_is_known_there_are_no_badges(root):
+    assert read(root).cells[0].source == OPENING
+    assert "Colab" not in (root / "README.md").read_text()
 
 
 def test_the_set_up_cell_is_the_template(root):
@@ -53,9 +57,10 @@ def test_the_set_up_cell_is_six_lines_under_a_title(root):
 def test_the_address_goes_into_badges_and_set_up_cells(root):
     stamp.set_repository("ada/elbo", root)
     assert len(stamp.stamp(root)) == 2
-    assert f"{BADGE}({COLAB})" in read(root).cells[0].source
+    assert read(root).cells[0].source == f"{BADGE}({COLAB})\n\n{OPENING}"
     assert '"https://github.com/ada/elbo/archive/main.zip"' in read(root).cells[1].source
-    assert f"A [link](notebooks/x.ipynb), {BADGE}({COLAB})" in (root / "README.md").read_text()
+    lesson = f"A [lesson](notebooks/01_example.ipynb) ([Colab]({COLAB})), a [page](docs/x.md)\n"
+    assert (root / "README.md").read_text() == lesson
 
 
 def test_outputs_stay_and_a_second_stamp_changes_nothing(root):
@@ -69,7 +74,8 @@ def test_another_address_replaces_the_first(root):
     for address in ("grace/other", "ada/elbo"):
         stamp.set_repository(address, root)
         stamp.stamp(root)
-    assert f"{BADGE}({COLAB})" in read(root).cells[0].source
+    assert read(root).cells[0].source == f"{BADGE}({COLAB})\n\n{OPENING}"
+    assert (root / "README.md").read_text().count("Colab") == 1
     assert (
         root / "pyproject.toml"
     ).read_text() == '[tool.vae-tf]\nrepository = "ada/elbo"  # here\n'
@@ -84,14 +90,14 @@ def test_what_is_no_address_is_refused(root, address):
 
 def test_this_repository_is_stamped():
     readme = (stamp.ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme == stamp.badges(readme, "notebooks/"), "run `make stamp`"
+    assert readme == stamp.linked(readme), "run `make stamp`"
     assert [path.name for path in stamp.notebooks() if not stamped(path)] == [], "run `make stamp`"
 
 
 def stamped(path):
-    """Whether `make stamp` would leave the notebook as it is, with a badge of its own name."""
+    """Whether `make stamp` would leave the first cell of the notebook as it is."""
     first, *_ = nbformat.read(path, as_version=4).cells
-    return f"{path.name})" in first.source and stamp.badges(first.source, "") == first.source
+    return stamp.badged(first.source, path.name) == first.source
 
 
 def set_up(folder, **environment):

@@ -1,6 +1,7 @@
 """What the lessons need: figures, checks of exercises, stored results, headline figures."""
 
-from vae_tf.course import checks, plots, results
+from vae_tf.course import checks, drawings, plots, results
+from vae_tf.course.exercises import check
 from vae_tf.course.headlines import headline
 
-__all__ = ["checks", "headline", "plots", "results"]
+__all__ = ["check", "checks", "drawings", "headline", "plots", "results"]

@@ -1,10 +1,13 @@
 """Figures: arrays in, Axes out. Every axis is named with its unit; no meaning in colour alone.
 
+`STYLE` is the house style: a quantity has one colour and one kind of line in the whole course.
 Matplotlib is imported by the first figure: what draws nothing does not wait for it.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +19,37 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.axes import Axes
 
-__all__ = ["bounds", "contours", "curves", "images", "latents", "terms"]
+__all__ = [
+    "STYLE",
+    "bounds",
+    "contours",
+    "curves",
+    "images",
+    "latents",
+    "show",
+    "terms",
+    "waterfall",
+]
 
 # Okabe and Ito's palette, told apart by readers with any colour vision; styles differ as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+STYLE: dict[str, dict[str, Any]] = {
+    "log p(x)": {"color": "#000000", "linestyle": "-"},
+    "ELBO": {"color": "#0072B2", "linestyle": "-"},
+    "IWAE": {"color": "#007A5A", "linestyle": "-"},
+    "gap": {"color": "#D55E00", "linestyle": "-"},
+    "reconstruction": {"color": "#A0468A", "linestyle": "-"},
+    "KL": {"color": "#8A6100", "linestyle": "-"},
+    "q": {"color": "#0072B2", "linestyle": "--"},
+    "posterior": {"color": "#000000", "linestyle": "-"},
+    "prior": {"color": "#767676", "linestyle": "-."},
+    "training": {"linestyle": "-"},
+    "held-out": {"linestyle": ":"},
+}
+"""Quantity: keyword arguments of `Axes.plot`. The last two say whose data, on top of a colour."""
+_DPI = 150
 _UNLABELLED = -1  # the label of an example whose class is not known, as scikit-learn has it
 
 
@@ -29,6 +57,104 @@ def _axes(ax, **size):
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained", **size)[1] if ax is None else ax
+
+
+def show(alt: str) -> None:
+    """Shows the current figure, sharp, with a text for those who cannot see it, and closes it.
+
+    Args:
+        alt: what is seen: the quantities, their order, the numbers that matter.
+
+    Raises:
+        ValueError: if there is no figure, or no text.
+
+    Example:
+
+    >>> ax = vt.plots.curves([1, 2], {"KL": [0.3, 36.0]}, "step", "KL [nats]")
+    >>> vt.plots.show("The KL rises from 0.3 to 36 nats in one step.")  # doctest: +SKIP
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    if not isinstance(alt, str) or not alt.strip() or not plt.get_fignums():
+        figures = len(plt.get_fignums())
+        raise ValueError(
+            "Expected `alt`, a sentence that says what the current figure shows. "
+            f"Received: alt={alt!r}, {figures} open figures"
+        )
+    figure = plt.gcf()
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png", dpi=_DPI)
+        picture = file.getvalue()
+    width = round(figure.get_figwidth() * 96)  # in pixels of a page, of which an inch has 96
+    plt.close(figure)
+    data = {"image/png": base64.b64encode(picture).decode(), "text/plain": alt}
+    display(data, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
+
+
+def waterfall(
+    reconstruction: float,
+    kl: float,
+    log_evidence: float,
+    ax: Axes | None = None,
+    *,
+    title: str | None = None,
+) -> Axes:
+    """How log p(x) is made up: down by the KL to the ELBO, up by the gap to log p(x).
+
+        ELBO = reconstruction - KL,    log p(x) = ELBO + gap      (docs/the_elbo.md, 1 and 3)
+
+    Args:
+        reconstruction: E_q[log p(x|z)], nats.
+        kl: KL(q(z|x) || p(z)), nats.
+        log_evidence: log p(x), nats.
+        ax: Axes to draw on.
+        title: above the figure.
+
+    Returns:
+        The Axes, its only scale in nats.
+
+    Raises:
+        ValueError: if one is not a finite number.
+
+    Example:
+
+    >>> ax = vt.plots.waterfall(reconstruction=-150.0, kl=5.0, log_evidence=-152.5)
+    >>> [text.get_text() for text in ax.texts][-2]
+    '+2.50'
+    """
+    given = {"reconstruction": reconstruction, "kl": kl, "log_evidence": log_evidence}
+    numbers = {name: np.asarray(value, "float64") for name, value in given.items()}
+    if not all(number.size == 1 and np.isfinite(number).all() for number in numbers.values()):
+        raise ValueError(f"Expected three finite numbers, in nats. Received: {given}")
+    top, kl, log_p = (float(number.reshape(())) for number in numbers.values())
+    elbo = top - kl
+    ax = _axes(ax, figsize=(6.4, 3.2))
+    # A level is a line: only a difference has a length that means something, and gets a bar.
+    for i, (name, level) in {
+        0: ("reconstruction", top),
+        2: ("ELBO", elbo),
+        4: ("log p(x)", log_p),
+    }.items():
+        ax.plot([i - 0.4, i + 0.4], [level, level], lw=4, solid_capstyle="butt", **STYLE[name])
+        ax.plot([i - 1.3, i + 1.3], [level, level], color="0.45", lw=0.8, ls=":")
+    for i, (name, end) in {1: ("KL", top), 3: ("gap", log_p)}.items():
+        colour = STYLE[name]["color"]
+        ax.bar(i, end - elbo, bottom=elbo, width=0.6, color=colour, hatch="//", ec="white", lw=0)
+    spread = max(top, log_p) - min(elbo, log_p) or 1.0
+    digits = max(1, 2 - int(np.floor(np.log10(spread))))
+    highest = top, top, elbo, max(elbo, log_p), log_p
+    values = top, -kl, elbo, log_p - elbo, log_p
+    for i, (at, value) in enumerate(zip(highest, values, strict=True)):
+        sign = "+" if i == 3 else ""
+        label = f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        ax.annotate(label, (i, at), (0, 5), textcoords="offset points", ha="center", va="bottom")
+    ax.set_xticks(range(5), ["reconstruction", "\N{MINUS SIGN} KL", "ELBO", "+ gap", "log p(x)"])
+    ax.tick_params(axis="x", length=0)
+    ax.set(xlim=(-0.6, 4.6), ylabel="[nats]", title=title or "")
+    ax.set_ylim(min(elbo, log_p) - 0.1 * spread, max(top, log_p) + 0.18 * spread)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
 
 
 def curves(
@@ -96,12 +222,14 @@ def terms(
     history = _history(history)
     ax = _axes(ax, figsize=(6, 3.5))
     epochs = np.arange(1, len(history["elbo"]) + 1)
-    for i, name in enumerate(("elbo", "reconstruction", "kl")):
-        ax.plot(epochs, history[name], color=_COLOURS[i], marker=_MARKERS[i], ms=3, label=name)
+    quantities = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+    for marker, (name, quantity) in zip(_MARKERS, quantities.items(), strict=False):
+        style = STYLE[quantity] | STYLE["training"]
+        ax.plot(epochs, history[name], marker=marker, ms=3, label=name, **style)
         if f"val_{name}" in history:
             held_out = history[f"val_{name}"]
             at = _validated(len(epochs), len(held_out), validation_freq)
-            ax.plot(at, held_out, "--", color=_COLOURS[i], label=f"val_{name}")
+            ax.plot(at, held_out, label=f"val_{name}", **STYLE[quantity] | STYLE["held-out"])
     ax.set(xlabel="epoch", ylabel="nats per example")
     ax.legend(fontsize="small")
     return ax
@@ -171,12 +299,12 @@ def bounds(
     ax = _axes(ax, figsize=(7, 3.8))
     order = np.argsort(np.asarray(log_evidence))
     ranks = np.arange(len(order))
-    ax.plot(ranks, np.asarray(log_evidence)[order], color=_COLOURS[6], lw=1.5, label="log p(x)")
+    ax.plot(ranks, np.asarray(log_evidence)[order], label="log p(x)", **STYLE["log p(x)"])
     if k_sample is not None:
         label = "K-sample bound" if k is None else f"{k}-sample bound"
         marks = np.asarray(k_sample)[order]
-        ax.plot(ranks, marks, "x", color=_COLOURS[2], ms=4, label=label)
-    ax.plot(ranks, np.asarray(elbo)[order], "o", color=_COLOURS[0], ms=3, label="ELBO")
+        ax.plot(ranks, marks, "x", color=STYLE["IWAE"]["color"], ms=4, label=label)
+    ax.plot(ranks, np.asarray(elbo)[order], "o", color=STYLE["ELBO"]["color"], ms=3, label="ELBO")
     ax.set(xlabel="example, in order of log p(x)", ylabel="nats per example")
     ax.legend()
     return ax
