@@ -111,6 +111,10 @@ class TestWhatItHolds:
                 last = body.strip().split("\n\n")[-1]
                 assert last.startswith("*Measured") and "](../notebooks/" in last, title
 
+    def test_it_links_to_each_lesson_of_its_sections(self):
+        for lesson in ROOT.glob("notebooks/0[0-6]*.ipynb"):
+            assert f"](../notebooks/{lesson.name})" in TEXT, lesson.name
+
     def test_five_sentences_and_three_footnotes(self):
         assert re.findall(r"^(\d)\. ", sections(2)["6. Summary"], re.MULTILINE) == list("12345")
         assert all(footnote(letter) for letter in "abc")
