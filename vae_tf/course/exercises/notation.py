@@ -1,0 +1,319 @@
+"""The exercises of lesson 00: a log-likelihood, a joint, the KL in two ways."""
+
+import numpy as np
+
+from vae_tf.course.checks import Function, Value
+
+__all__ = ["EXERCISES"]
+
+# -- 00.1: 64 pixels of probability 0.9, one of them off -------------------------------------------
+
+_ON, _OFF = np.log(0.9), np.log(0.1)
+
+_one_pixel = Value(
+    63 * _ON + _OFF,
+    {
+        "you averaged over the pixels: the event is summed": (63 * _ON + _OFF) / 64,
+        "you gave all 64 pixels the probability of a 1: the last pixel is 0": 64 * _ON,
+        "you left out the pixel that is 0: it has a probability too, 1 - 0.9": 63 * _ON,
+        "you took only the pixel that is 0: the 63 others have probabilities too": _OFF,
+        "you gave the probability: its logarithm is asked": 0.9**63 * 0.1,
+        "you took logarithms to base 10: nats are natural logarithms": np.log10(0.9**63 * 0.1),
+        "you added the probabilities of the pixels: their logarithms are added": 63 * 0.9 + 0.1,
+        "you added the probabilities of the pixels: they multiply": np.log(63 * 0.9 + 0.1),
+        "you swapped the two: 63 pixels are 1 and a single one is 0": 63 * _OFF + _ON,
+    },
+)
+
+# -- 00.2: log p(x, z) of binary images ------------------------------------------------------------
+
+
+def _bernoulli(x, logits):
+    """Log-probability of each pixel, without overflow: [S, B, D]."""
+    return x * logits - np.logaddexp(0.0, logits)
+
+
+def _standard_normal(z):
+    """Log-density of each latent under N(0, 1): [S, B, L]."""
+    return -0.5 * (z**2 + np.log(2 * np.pi))
+
+
+def _log_joint(x, z, logits):
+    return _bernoulli(x, logits).sum(-1) + _standard_normal(z).sum(-1)
+
+
+def _naive(x, p):
+    return x * np.log(p) + (1 - x) * np.log(1 - p)
+
+
+def _images():
+    rng = np.random.default_rng(0)
+    sizes = ((7, 5, 3, 64), (4, 2, 1, 6))
+    return [
+        (
+            rng.integers(0, 2, (b, d)).astype("float32"),
+            rng.normal(size=(s, b, n)).astype("float32"),
+            rng.normal(scale=2.0, size=(s, b, d)).astype("float32"),
+        )
+        for s, b, n, d in sizes
+    ]
+
+
+def _survives(function):
+    """One pixel of logit 1,000 that is on, one of logit -1,000 that is off; then one surprise."""
+    z, logits = np.zeros((1, 1, 1), "float32"), np.array([[[1000.0, -1000.0]]], "float32")
+    on, off = np.array([[1.0, 0.0]], "float32"), np.array([[0.0, 0.0]], "float32")
+    at_zero = -0.5 * np.log(2 * np.pi)
+    with np.errstate(all="ignore"):
+        found = [np.asarray(function(x, z, logits), "float64") for x in (on, off)]
+    return np.allclose(np.ravel(found), [at_zero, at_zero - 1000], atol=1e-2)
+
+
+_joint = Function(
+    _log_joint,
+    _images,
+    {
+        "you forgot the prior: the joint is likelihood times prior": (
+            lambda x, _, a: _bernoulli(x, a).sum(-1)
+        ),
+        "you forgot the likelihood: the joint is likelihood times prior": (
+            lambda _x, z, _logits: _standard_normal(z).sum(-1)
+        ),
+        "you subtracted the prior: it is a factor, so its logarithm is added": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) - _standard_normal(z).sum(-1)
+        ),
+        "you multiplied two logarithms: of a product, they are added": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) * _standard_normal(z).sum(-1)
+        ),
+        "you left out log(2 pi) of the prior: densities come with their constants": (
+            lambda x, z, a: _bernoulli(x, a).sum(-1) - 0.5 * (z**2).sum(-1)
+        ),
+        "you took log(2 pi) once: it belongs to each latent": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) - 0.5 * (z**2).sum(-1) - 0.5 * np.log(2 * np.pi)
+        ),
+        "you left out the 1/2 of z^2 in the prior": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) - (z**2 + 0.5 * np.log(2 * np.pi)).sum(-1)
+        ),
+        "you averaged over pixels and latents: both are events, and summed": lambda x, z, a: (
+            _bernoulli(x, a).mean(-1) + _standard_normal(z).mean(-1)
+        ),
+        "you averaged over the pixels: the event is summed": lambda x, z, a: (
+            _bernoulli(x, a).mean(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you took log(2 pi) without its 1/2 in the prior": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) - (0.5 * z**2 + np.log(2 * np.pi)).sum(-1)
+        ),
+        "you changed the sign of the likelihood: a cross-entropy is minus its logarithm": (
+            lambda x, z, a: _standard_normal(z).sum(-1) - _bernoulli(x, a).sum(-1)
+        ),
+        "you gave the density: its logarithm is asked": lambda x, z, a: np.exp(_log_joint(x, z, a)),
+        "you summed over samples and batch, too: [S, B] is asked": lambda x, z, a: _log_joint(
+            x, z, a
+        ).sum(),
+        "you left out the pixels that are 0: they have a probability too": lambda x, z, a: (
+            (x * (a - np.logaddexp(0.0, a))).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you took the logits for probabilities: a sigmoid lies between them": lambda x, z, a: (
+            _naive(x, a).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you averaged over the samples, too: [S, B] is asked": lambda x, z, a: _log_joint(
+            x, z, a
+        ).mean(0),
+        "you averaged over the batch, too: [S, B] is asked": lambda x, z, a: _log_joint(
+            x, z, a
+        ).mean(-1),
+    },
+    {
+        "it is not finite, or not right, where a logit is 1,000 or -1,000: 1 - p is rounded to 0; "
+        "write log p = -log(1 + exp(-logit)) with np.logaddexp": _survives
+    },
+)
+
+# -- 00.3: KL of two Normals -----------------------------------------------------------------------
+
+
+def _kl(loc_q, scale_q, loc_p, scale_p):
+    ratio, shift = scale_q / scale_p, (loc_q - loc_p) / scale_p
+    return (0.5 * (ratio**2 + shift**2 - 1) - np.log(ratio)).sum(-1)
+
+
+def _each_kl(loc_q, scale_q, loc_p, scale_p):
+    ratio, shift = scale_q / scale_p, (loc_q - loc_p) / scale_p
+    return 0.5 * (ratio**2 + shift**2 - 1) - np.log(ratio)
+
+
+def _normals():
+    rng = np.random.default_rng(1)
+
+    def pair(b, n):
+        return rng.normal(size=(b, n)), rng.uniform(0.3, 2.5, size=(b, n))
+
+    return [(*pair(b, n), *pair(b, n)) for b, n in ((5, 3), (2, 1), (4, 7))]
+
+
+def _against_itself(function):
+    loc, scale = np.array([[0.5, -2.0]]), np.array([[0.1, 3.0]])
+    return np.allclose(function(loc, scale, loc, scale), 0.0, atol=1e-6)
+
+
+_two_normals = Function(
+    _kl,
+    _normals,
+    {
+        "you took it the other way round, KL(p || q): the average is over q": (
+            lambda m, s, n, t: _kl(n, t, m, s)
+        ),
+        "you left out p: KL to N(0, 1) is the special case of the page": (
+            lambda m, s, _loc, _scale: _kl(m, s, 0.0, 1.0)
+        ),
+        "you left out the minus one in each latent": (
+            lambda m, s, n, t: _each_kl(m, s, n, t).sum(-1) + 0.5 * m.shape[-1]
+        ),
+        "you subtracted one once: it belongs to each latent": (
+            lambda m, s, n, t: _kl(m, s, n, t) + 0.5 * (m.shape[-1] - 1)
+        ),
+        "you averaged over the latents: the KL is a sum": (
+            lambda m, s, n, t: _each_kl(m, s, n, t).mean(-1)
+        ),
+        "you did not sum over the latents: [B] is asked": _each_kl,
+        "you summed over the batch: the latents are the last axis": (
+            lambda m, s, n, t: _each_kl(m, s, n, t).sum(0)
+        ),
+        "you summed over latents and batch: [B] is asked": (
+            lambda m, s, n, t: _each_kl(m, s, n, t).sum()
+        ),
+        "you took the scales for variances: they are standard deviations": (
+            lambda m, s, n, t: _kl(m, np.sqrt(s), n, np.sqrt(t))
+        ),
+        "you added the logarithm of the ratio of the scales: it is subtracted": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 2 * np.log(s / t)).sum(-1)
+        ),
+        "you took log(scale_q / scale_p) with the 1/2 of log(scale^2), too: half is missing": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 0.5 * np.log(s / t)).sum(-1)
+        ),
+        "you left out the logarithm of the scales": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + np.log(s / t)).sum(-1)
+        ),
+        "you left out the distance of the centres": lambda m, s, n, t: _kl(0 * m, s, 0 * n, t),
+        "you did not square the distance of the centres": (
+            lambda m, s, n, t: (_each_kl(n, s, n, t) + 0.5 * np.abs(m - n) / t).sum(-1)
+        ),
+        "you did not square scale_q": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 0.5 * (s - s**2) / t**2).sum(-1)
+        ),
+        "you divided by scale_p: by its square": (
+            lambda m, s, n, t: (0.5 * (s**2 + (m - n) ** 2) / t - 0.5 - np.log(s / t)).sum(-1)
+        ),
+        "you divided by the square of scale_q: by that of scale_p": (
+            lambda m, s, n, t: (_each_kl(m, s, n, s) - np.log(s / t)).sum(-1)
+        ),
+        "you left out the 1/2 of the squares and of the one": (
+            lambda m, s, n, t: (2 * _each_kl(m, s, n, t) + np.log(s / t)).sum(-1)
+        ),
+        "you took log(scale^2) without its 1/2": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - np.log(s / t)).sum(-1)
+        ),
+        "you averaged over the batch, too: [B] is asked": lambda m, s, n, t: _kl(m, s, n, t).mean(),
+        "you did not divide the distance of the centres by scale_p": (
+            lambda m, s, n, t: (_each_kl(n, s, n, t) + 0.5 * (m - n) ** 2).sum(-1)
+        ),
+    },
+    {"KL(p || p) should be zero": _against_itself},
+)
+
+# -- 00.4: KL from draws, with its standard error --------------------------------------------------
+
+
+def _from_draws(log_q, log_p):
+    ratio = log_q - log_p
+    return ratio.mean(0), ratio.std(0, ddof=1) / np.sqrt(len(ratio))
+
+
+def _log_densities():
+    rng = np.random.default_rng(2)
+    sizes = (7, 5), (50, 3)
+    return [(rng.normal(-1, 1, size), rng.normal(-2.5, 2, size)) for size in sizes]
+
+
+def _spread(change):
+    """A mistake in the error alone: what becomes of (ratio [S, B], S)."""
+    return lambda q, p: ((q - p).mean(0), change(q - p, len(q)))
+
+
+_draws = Function(
+    _from_draws,
+    _log_densities,
+    {
+        "you took log p - log q: KL(q || p) averages log q - log p": lambda q, p: (
+            (p - q).mean(0),
+            (p - q).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you averaged the ratio q / p and took its logarithm: the logarithm comes first": (
+            lambda q, p: (
+                np.log(np.exp(q - p).mean(0)),
+                (q - p).std(0, ddof=1) / np.sqrt(len(q)),
+            )
+        ),
+        "you averaged the ratio q / p: it is the log ratio that is averaged": lambda q, p: (
+            np.exp(q - p).mean(0),
+            np.exp(q - p).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you weighted the log ratio by q: the draws come from q already": lambda q, p: (
+            (np.exp(q) * (q - p)).mean(0),
+            (np.exp(q) * (q - p)).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you summed over the draws: an expectation is an average": lambda q, p: (
+            (q - p).sum(0),
+            (q - p).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you averaged over the batch: the draws are the first axis": lambda q, p: (
+            (q - p).mean(1),
+            (q - p).std(1, ddof=1) / np.sqrt(q.shape[1]),
+        ),
+        "you averaged over draws and batch: [B] is asked": lambda q, p: (
+            (q - p).mean(),
+            (q - p).std(ddof=1) / np.sqrt(q.size),
+        ),
+        "you gave the standard deviation of one draw: divide by sqrt(S) for that of the mean": (
+            _spread(lambda ratio, _: ratio.std(0, ddof=1))
+        ),
+        "you gave the standard deviation of one draw, and with ddof=0: divide by sqrt(S), "
+        "and take ddof=1": _spread(lambda ratio, _: ratio.std(0)),
+        "you divided by S inside the standard deviation: ddof=1 is asked": (
+            _spread(lambda ratio, s: ratio.std(0) / np.sqrt(s))
+        ),
+        "you divided the standard deviation by S: by sqrt(S)": (
+            _spread(lambda ratio, s: ratio.std(0, ddof=1) / s)
+        ),
+        "you gave the variance of the mean: its square root is the standard error": (
+            _spread(lambda ratio, s: ratio.var(0, ddof=1) / s)
+        ),
+        "you added two variances: log q and log p are of the same draws, so take that of their "
+        "difference": lambda q, p: (
+            (q - p).mean(0),
+            np.sqrt((q.var(0, ddof=1) + p.var(0, ddof=1)) / len(q)),
+        ),
+        "you divided by sqrt(B): by sqrt(S), the number of draws": lambda q, p: (
+            (q - p).mean(0),
+            (q - p).std(0, ddof=1) / np.sqrt(q.shape[1]),
+        ),
+        "you gave the error first: the estimate comes first": lambda q, p: _from_draws(q, p)[::-1],
+        "you took log p - log q, and ddof=0 in the error": lambda q, p: (
+            (p - q).mean(0),
+            (p - q).std(0) / np.sqrt(len(q)),
+        ),
+        "you took the square root of S only: the variance needs its square root too": (
+            _spread(lambda ratio, s: ratio.var(0, ddof=1) / np.sqrt(s))
+        ),
+    },
+    {
+        "KL should not change if a constant is added to both logarithms: their difference counts": (
+            lambda f: np.allclose(
+                f(np.array([[1.0], [2.0]]), np.array([[0.0], [3.0]])),
+                f(np.array([[11.0], [12.0]]), np.array([[10.0], [13.0]])),
+            )
+        )
+    },
+)
+
+EXERCISES = {"00.1": _one_pixel, "00.2": _joint, "00.3": _two_normals, "00.4": _draws}
