@@ -18,6 +18,16 @@ _one_pixel = Value(
         "you left out the pixel that is 0: it has a probability too, 1 - 0.9": 63 * _ON,
         "you took only the pixel that is 0: the 63 others have probabilities too": _OFF,
         "you gave the probability: its logarithm is asked": 0.9**63 * 0.1,
+        "you averaged over the pixels, and changed the sign: that is a loss, a cross-entropy": -(
+            63 * _ON + _OFF
+        )
+        / 64,
+        "you took two pixels for 0: a single one is": 62 * _ON + 2 * _OFF,
+        "you gave all 64 pixels the probability of a 0: 63 are 1": 64 * _OFF,
+        "you counted 65 pixels: 63 are 1, and one is 0": 64 * _ON + _OFF,
+        "you took the logarithm of each value once: 63 pixels share the first": _ON + _OFF,
+        "you subtracted the logarithm of the pixel that is 0: all are added": 63 * _ON - _OFF,
+        "you did not sum over the pixels": np.array([63 * _ON, _OFF]),
         "you took logarithms to base 10: nats are natural logarithms": np.log10(0.9**63 * 0.1),
         "you added the probabilities of the pixels: their logarithms are added": 63 * 0.9 + 0.1,
         "you added the probabilities of the pixels: they multiply": np.log(63 * 0.9 + 0.1),
@@ -88,6 +98,15 @@ _joint = Function(
         "you left out log(2 pi) of the prior: densities come with their constants": (
             lambda x, z, a: _bernoulli(x, a).sum(-1) - 0.5 * (z**2).sum(-1)
         ),
+        "you took log(2 pi) once more than there are latents": lambda x, z, a: (
+            _log_joint(x, z, a) - 0.5 * np.log(2 * np.pi)
+        ),
+        "you squared the sum of the latents: each is squared, then summed": lambda x, z, a: (
+            _log_joint(x, z, a) + 0.5 * (z**2).sum(-1) - 0.5 * z.sum(-1) ** 2
+        ),
+        "you did not sum over the pixels: a vector has one probability as a whole": lambda x, _, a: (
+            _bernoulli(x, a)
+        ),
         "you took log(2 pi) once: it belongs to each latent": lambda x, z, a: (
             _bernoulli(x, a).sum(-1) - 0.5 * (z**2).sum(-1) - 0.5 * np.log(2 * np.pi)
         ),
@@ -99,6 +118,18 @@ _joint = Function(
         ),
         "you averaged over the pixels: the event is summed": lambda x, z, a: (
             _bernoulli(x, a).mean(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you averaged over the latents: the event is summed": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) + _standard_normal(z).mean(-1)
+        ),
+        "you changed the sign of the logit inside the logarithm: log(1 + exp(logit))": (
+            lambda x, z, a: (x * a - np.logaddexp(0, -a)).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you swapped 0 and 1: the logit is that of a 1": lambda x, z, a: (
+            _bernoulli(1 - x, a).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you added log(2 pi) where it is subtracted": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) + 0.5 * (np.log(2 * np.pi) - z**2).sum(-1)
         ),
         "you took log(2 pi) without its 1/2 in the prior": lambda x, z, a: (
             _bernoulli(x, a).sum(-1) - (0.5 * z**2 + np.log(2 * np.pi)).sum(-1)
@@ -214,6 +245,25 @@ _two_normals = Function(
             lambda m, s, n, t: (_each_kl(m, s, n, t) - np.log(s / t)).sum(-1)
         ),
         "you averaged over the batch, too: [B] is asked": lambda m, s, n, t: _kl(m, s, n, t).mean(),
+        "you subtracted 1 in each latent: it is 1/2": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - 0.5).sum(-1)
+        ),
+        "you forgot brackets: scale_q^2 is divided by 2 scale_p^2, too": (
+            lambda m, s, n, t: (s**2 + 0.5 * ((m - n) / t) ** 2 - 0.5 - np.log(s / t)).sum(-1)
+        ),
+        "you swapped q and p in the squares": (
+            lambda m, s, n, t: (_each_kl(n, t, m, s) + 2 * np.log(t / s)).sum(-1)
+        ),
+        "you added 1/2 in each latent: it is subtracted": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 1.0).sum(-1)
+        ),
+        "you added the centres: their difference counts": lambda m, s, n, t: _kl(m, s, -n, t),
+        "you took the difference of the centres without its square": (
+            lambda m, s, n, t: (_each_kl(n, s, n, t) + 0.5 * (m - n) / t**2).sum(-1)
+        ),
+        "you took the scales for variances in the squares": (
+            lambda m, s, n, t: (0.5 * (s + (m - n) ** 2) / t - 0.5 - np.log(s / t)).sum(-1)
+        ),
         "you did not divide the distance of the centres by scale_p": (
             lambda m, s, n, t: (_each_kl(n, s, n, t) + 0.5 * (m - n) ** 2).sum(-1)
         ),
@@ -269,6 +319,29 @@ _draws = Function(
         "you averaged over the batch: the draws are the first axis": lambda q, p: (
             (q - p).mean(1),
             (q - p).std(1, ddof=1) / np.sqrt(q.shape[1]),
+        ),
+        "you averaged over the batch, and with ddof=0: the draws are the first axis": lambda q, p: (
+            (q - p).mean(1),
+            (q - p).std(1) / np.sqrt(q.shape[1]),
+        ),
+        "you averaged over the batch, and divided by sqrt(S): the draws are the first axis": (
+            lambda q, p: ((q - p).mean(1), (q - p).std(1, ddof=1) / np.sqrt(len(q)))
+        ),
+        "you pooled the batch in the error: [B] is asked": (
+            _spread(lambda ratio, s: ratio.std(ddof=1) / np.sqrt(s))
+        ),
+        "you divided the logarithms: log(q / p) is their difference": lambda q, p: (
+            (q / p).mean(0),
+            (q / p).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you weighted by log q: the draws come from q already, so nothing is weighted": (
+            lambda q, p: (
+                (q * (q - p)).mean(0),
+                (q * (q - p)).std(0, ddof=1) / np.sqrt(len(q)),
+            )
+        ),
+        "you divided by S - 1 under the root: ddof=1 has done so, now divide by S": (
+            _spread(lambda ratio, s: ratio.std(0, ddof=1) / np.sqrt(s - 1))
         ),
         "you averaged over draws and batch: [B] is asked": lambda q, p: (
             (q - p).mean(),
