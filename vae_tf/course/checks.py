@@ -95,10 +95,11 @@ class Function:
         if not callable(answer):
             return Verdict("wrong", "it is no function: hand over its name, without brackets")
         try:
-            for compared in (self._compared, self._kept):
-                verdict = compared(answer)
-                if not verdict:
-                    return verdict
+            with np.errstate(all="ignore"):  # the verdict says it, where an overflow matters
+                for compared in (self._compared, self._kept):
+                    verdict = compared(answer)
+                    if not verdict:
+                        return verdict
         except Exception as error:  # whatever a student's code may raise
             said = str(error).strip().partition("\n")[0][:200]
             return Verdict("wrong", f"it raised {type(error).__name__} on a hidden input: {said}")
@@ -117,10 +118,10 @@ class Function:
         if own_parts != parts:
             wanted, received = max(parts), max(own_parts)
             return Verdict("wrong", f"it returns {received} things and not {wanted}")
-        usual = {}
-        for reason, mistaken in self.mistakes.items():
-            with np.errstate(all="ignore"):
-                usual[reason] = _flat([mistaken(*case) for case in cases])[0]
+        usual = {
+            reason: _flat([mistaken(*case) for case in cases])[0]
+            for reason, mistaken in self.mistakes.items()
+        }
         truths = [np.asarray(truth, "float64") for truth in truths]
         near = [np.full(t.shape, self.atol + self.rtol * _largest(t)) for t in truths]
         return _verdict(found, truths, usual, near)
