@@ -104,8 +104,8 @@ _joint = Function(
         "you squared the sum of the latents: each is squared, then summed": lambda x, z, a: (
             _log_joint(x, z, a) + 0.5 * (z**2).sum(-1) - 0.5 * z.sum(-1) ** 2
         ),
-        "you did not sum over the pixels: a vector has one probability as a whole": lambda x, _, a: (
-            _bernoulli(x, a)
+        "you did not sum over the pixels: an image has one probability": lambda x, _, a: _bernoulli(
+            x, a
         ),
         "you took log(2 pi) once: it belongs to each latent": lambda x, z, a: (
             _bernoulli(x, a).sum(-1) - 0.5 * (z**2).sum(-1) - 0.5 * np.log(2 * np.pi)
