@@ -149,6 +149,7 @@ class TestFunctions:
     def test_several_results(self):
         both = Function(lambda x: (x, x**2), lambda: [(3.0,)])
         assert both.check(lambda x: (x, x * x)) and not both.check(lambda x: (x, x))
+        assert both.check(lambda x: [x, x * x]) and both.check(lambda x: np.array([x, x * x]))
 
 
 EXERCISES = exercises.numbers()

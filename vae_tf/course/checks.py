@@ -110,8 +110,9 @@ class Function:
         if self.truth is None:
             return Verdict("ok")
         cases = list(self.cases())
-        truths, parts = _flat([self.truth(*case) for case in cases])
-        results = [answer(*case) for case in cases]
+        right = [self.truth(*case) for case in cases]
+        truths, parts = _flat(right)
+        results = [_as_tuple(answer(*case), one) for case, one in zip(cases, right, strict=True)]
         if all(result is None or result is Ellipsis for result in results):
             return Verdict("not attempted", "it returns None: does it end in `return`?")
         found, own_parts = _flat(results)
@@ -198,6 +199,14 @@ def _verdict(answers, truths, mistakes, near):
     return Verdict(
         "wrong", f"it is {some}{_difference(answers[first], truths[first], near[first])}"
     )
+
+
+def _as_tuple(result, truth):
+    """A list, or an array, of as many parts as are asked for is as good as a tuple of them."""
+    has_length = getattr(result, "shape", True) and hasattr(result, "__len__")
+    if not isinstance(truth, tuple) or not has_length or len(result) != len(truth):
+        return result
+    return tuple(result)
 
 
 def _as_one(answer, truth):
