@@ -43,14 +43,15 @@ def model(ax: Axes | None = None) -> Axes:
     _bell(ax, 6.1, 1.2, "prior", "$p(z)$", "prior")
     _circle(ax, 9.1, 5, 0.6, "$z$", "latent\nvariable")
     _network(ax, 10.5, 5, 2.0, (0.8, 1.6), "decoder\n$\\theta$")
-    _tile(ax, 13.3, 5, 2.5, "$p_\\theta(x \\mid z)$", "likelihood")
+    _tile(ax, 13.3, 5, 2.5, "$p_\\theta(x \\mid z)$", "likelihood", fc="white")
     for start, end in ((1.7, 2.5), (4.5, 5.1), (7.1, 8.5), (9.7, 10.5), (12.5, 13.3)):
         _arrow(ax, (start, 5), (end, 5))
     ax.text(7.75, 5.15, "draw", ha="center", va="bottom", size=_SMALL)
     _arrow(ax, (7.2, 1.9), (8.75, 4.45))
     ax.text(8.25, 2.75, "or draw,\nto generate", ha="left", va="center", size=_SMALL)
-    _arrow(ax, (6.1, 2.75), (6.1, 4.45), both=True, colour=STYLE["KL"]["color"])
-    ax.text(5.9, 3.55, "KL", ha="right", va="center", size=_LARGE, color=STYLE["KL"]["color"])
+    _arrow(ax, (6.1, 4.45), (6.1, 2.75), colour=STYLE["KL"]["color"])
+    of_q = dict(size=_LARGE - 2, color=STYLE["KL"]["color"])
+    ax.text(5.9, 3.3, "$\\mathrm{KL}(q\\,\\Vert\\,p)$", ha="right", va="center", **of_q)
     joint = "joint  $p_\\theta(x, z) = p_\\theta(x \\mid z)\\, p(z)$"
     evidence = "evidence  $p_\\theta(x) = \\int p_\\theta(x, z)\\, \\mathrm{d}z$"
     ax.text(9.9, 1.45, joint, ha="left", va="center", size=_LARGE - 2)
@@ -131,10 +132,12 @@ def _named(ax, x, low, name):
     ax.text(x, low - 0.2, name, ha="center", va="top", size=_SMALL, linespacing=1.0)
 
 
-def _tile(ax, left, y, width, symbol, name):
-    """A box with a symbol in it and its name below."""
+def _tile(ax, left, y, width, symbol, name, **kwargs):
+    """A box with a symbol in it and its name below; what is observed is grey."""
     right, half = left + width, 0.75
-    _polygon(ax, [(left, y - half), (right, y - half), (right, y + half), (left, y + half)])
+    _polygon(
+        ax, [(left, y - half), (right, y - half), (right, y + half), (left, y + half)], **kwargs
+    )
     ax.text(left + width / 2, y, symbol, ha="center", va="center", size=_LARGE)
     _named(ax, left + width / 2, y - half, name)
 
@@ -148,15 +151,16 @@ def _network(ax, left, y, width, halves, label):
 
 def _circle(ax, x, y, radius, symbol, name):
     angles = np.linspace(0, 2 * np.pi, 61)
-    _polygon(ax, np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=-1))
+    rim = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=-1)
+    _polygon(ax, rim, fc="white")
     ax.text(x, y, symbol, ha="center", va="center", size=_LARGE)
     ax.text(x, y + radius + 0.25, name, ha="center", va="bottom", size=_SMALL, linespacing=1.0)
 
 
 def _bell(ax, x, low, style, symbol, name, above=False):
-    """A density in the style of its quantity, with its symbol."""
+    """A density in the style of its quantity, with its symbol; the one above is the narrower."""
     t = np.linspace(-1, 1, 61)
-    ax.plot(x + t, low + 1.2 * np.exp(-4.5 * t**2), lw=2, **STYLE[style])
+    ax.plot(x + t, low + 1.2 * np.exp(-(15 if above else 4.5) * t**2), lw=2, **STYLE[style])
     ax.plot([x - 1, x + 1], [low, low], color=_INK, lw=0.8)
     colour = STYLE[style]["color"]
     if above:
@@ -167,8 +171,8 @@ def _bell(ax, x, low, style, symbol, name, above=False):
         _named(ax, x, low, name)
 
 
-def _arrow(ax, start, end, both=False, colour=_INK):
-    style = dict(arrowstyle="<|-|>" if both else "-|>", color=colour, lw=1.3, shrinkA=0, shrinkB=0)
+def _arrow(ax, start, end, colour=_INK):
+    style = dict(arrowstyle="-|>", color=colour, lw=1.3, shrinkA=0, shrinkB=0)
     ax.annotate("", end, start, arrowprops=style)
 
 

@@ -32,6 +32,23 @@ _one_pixel = Value(
         "you added the probabilities of the pixels: their logarithms are added": 63 * 0.9 + 0.1,
         "you added the probabilities of the pixels: they multiply": np.log(63 * 0.9 + 0.1),
         "you swapped the two: 63 pixels are 1 and a single one is 0": 63 * _OFF + _ON,
+        "you counted the places that the 0 could have: this image has it at one place": (
+            63 * _ON + _OFF + np.log(64)
+        ),
+        "you took the logarithm of an average probability: each pixel has its own logarithm": (
+            np.log((63 * 0.9 + 0.1) / 64)
+        ),
+        "you weighted the logarithms by the probabilities: each pixel counts once": (
+            63 * 0.9 * _ON + 0.1 * _OFF
+        ),
+        "you counted the pixel that is 0 as often as the others: it is one": 63 * (_ON + _OFF),
+        "you multiplied before the logarithm: log(63 p) is not 63 log(p)": np.log(63 * 0.9) + _OFF,
+        "you took minus the logarithm, and all 64 pixels for 1": -64 * _ON,
+        "you took 1 - p: the logarithm of p is asked": 1 - 0.9**63 * 0.1,
+        "you added 0.1 and not its logarithm": 63 * _ON + 0.1,
+        "you took -log(0.9) for log(1 - 0.9)": 62 * _ON,
+        "you took 1 - log(0.9) for log(1 - 0.9)": 63 * _ON + 1 - _ON,
+        "you multiplied the two logarithms: they are added": 63 * _ON * _OFF,
     },
 )
 
@@ -153,6 +170,69 @@ _joint = Function(
         "you averaged over the batch, too: [S, B] is asked": lambda x, z, a: _log_joint(
             x, z, a
         ).mean(-1),
+        "you added the prior's density: its logarithm is added": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) + np.exp(_standard_normal(z)).sum(-1)
+        ),
+        "you added the prior's density, a product over latents: its logarithm is added": (
+            lambda x, z, a: _bernoulli(x, a).sum(-1) + np.exp(_standard_normal(z).sum(-1))
+        ),
+        "you summed the densities of the latents before the logarithm: they multiply": (
+            lambda x, z, a: _bernoulli(x, a).sum(-1) + np.log(np.exp(_standard_normal(z)).sum(-1))
+        ),
+        "you added the pixels' probabilities: their logarithms are added": lambda x, z, a: (
+            np.exp(_bernoulli(x, a)).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you summed the prior over samples and batch, too: over the latents only": (
+            lambda x, z, a: _bernoulli(x, a).sum(-1) + _standard_normal(z).sum()
+        ),
+        "you summed the likelihood over samples and batch, too: over the pixels only": (
+            lambda x, z, a: _bernoulli(x, a).sum() + _standard_normal(z).sum(-1)
+        ),
+        "you took every pixel for a 1: x says which are": lambda x, z, a: (
+            _bernoulli(np.ones_like(x), a).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you left out x: log p belongs to the ones only, log(1 - p) to the zeros": (
+            lambda _, z, a: (a - 2 * np.logaddexp(0.0, a)).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you added log(1 + exp(logit)): it is subtracted": lambda x, z, a: (
+            (x * a + np.logaddexp(0.0, a)).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you left out log(1 + exp(logit)), which makes p and 1 - p sum to one": (
+            lambda x, z, a: (x * a).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you took the logits for logarithms: log p = logit - log(1 + exp(logit))": (
+            lambda x, z, a: np.where(x > 0, a, -a).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you subtracted log(1 - p) of the pixels that are 0: it is added": lambda x, z, a: (
+            ((2 * x - 1) * _bernoulli(x, a)).sum(-1) + _standard_normal(z).sum(-1)
+        ),
+        "you averaged the prior over samples and batch, too: over the latents it is summed": (
+            lambda x, z, a: _bernoulli(x, a).sum(-1) + _standard_normal(z).sum(-1).mean()
+        ),
+        "you added the latents before the density: each has its own": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) + _standard_normal(z.sum(-1))
+        ),
+        "you averaged the likelihood over the samples: [S, B] is asked": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1).mean(0) + _standard_normal(z).sum(-1)
+        ),
+        "you divided by sqrt(2 pi) outside the logarithm: log(2 pi) / 2 is subtracted": (
+            lambda x, z, a: _bernoulli(x, a).sum(-1) - 0.5 * (z**2).sum(-1) / np.sqrt(2 * np.pi)
+        ),
+        "you left out the square of z in the prior": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) - 0.5 * (z + np.log(2 * np.pi)).sum(-1)
+        ),
+        "you added z^2 / 2 in the prior: it is subtracted": lambda x, z, a: (
+            _bernoulli(x, a).sum(-1) + 0.5 * (z**2 - np.log(2 * np.pi)).sum(-1)
+        ),
+        "you took log(2 pi) / 2 once: it belongs to each latent, and so does its 1/2": (
+            lambda x, z, a: _bernoulli(x, a).sum(-1) - 0.5 * (z**2).sum(-1) - np.log(2 * np.pi)
+        ),
+        "you summed over the samples, too: [S, B] is asked": lambda x, z, a: _log_joint(
+            x, z, a
+        ).sum(0),
+        "you summed over the batch, too: [S, B] is asked": lambda x, z, a: _log_joint(x, z, a).sum(
+            -1
+        ),
     },
     {
         "it is not finite, or not right, where a logit is 1,000 or -1,000: 1 - p is rounded to 0; "
@@ -267,6 +347,76 @@ _two_normals = Function(
         "you did not divide the distance of the centres by scale_p": (
             lambda m, s, n, t: (_each_kl(n, s, n, t) + 0.5 * (m - n) ** 2).sum(-1)
         ),
+        "you took a logarithm to base 2: nats are natural logarithms": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - np.log(t / s) + np.log2(t / s)).sum(-1)
+        ),
+        "you took the size of the distance of the centres: its square is added": (
+            lambda m, s, n, t: (_each_kl(m, s, m, t) + 0.5 * np.abs(m - n) / t**2).sum(-1)
+        ),
+        "you multiplied the KLs of the latents: independent parts add up": (
+            lambda m, s, n, t: _each_kl(m, s, n, t).prod(-1)
+        ),
+        "you left out the 1/2 of the last term": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + (s**2 + (m - n) ** 2) / t**2).sum(-1)
+        ),
+        "you subtracted the squares of the centres: the difference is squared": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + m**2 - n**2) / t**2).sum(-1)
+        ),
+        "you put loc_q - loc_p for both distances: under q, (z - loc_q)^2 averages to scale_q^2": (
+            lambda m, s, n, t: (np.log(t / s) + 0.5 * (m - n) ** 2 * (t**-2 - s**-2)).sum(-1)
+        ),
+        "you left out scale_q^2: under q, (z - loc_p)^2 averages to more than the distance": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * ((m - n) / t) ** 2).sum(-1)
+        ),
+        "you put one z, loc_q, in place of the average over q (or scale_p where q has scale_q)": (
+            lambda m, s, n, t: (np.log(t / s) + 0.5 * ((m - n) / t) ** 2).sum(-1)
+        ),
+        "you divided the one by scale_p^2, too: it is 1/2 in each latent": (
+            lambda m, s, n, t: (np.log(t / s) + 0.5 * (s**2 + (m - n) ** 2 - 1) / t**2).sum(-1)
+        ),
+        "you did not divide scale_q^2 / 2 by scale_q^2: the middle term averages to 1/2": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 0.5 - 0.5 * s**2).sum(-1)
+        ),
+        "you did not divide scale_q^2 by scale_p^2": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 0.5 * s**2 * (1 - 1 / t**2)).sum(-1)
+        ),
+        "you did not divide by scale_p^2: the last term has it": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + (m - n) ** 2)).sum(-1)
+        ),
+        "you divided the distance of the centres by scale_q: by scale_p": (
+            lambda m, s, n, t: (_each_kl(m, s, m, t) + 0.5 * ((m - n) / s) ** 2).sum(-1)
+        ),
+        "you subtracted the distance of the centres: it is added": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - ((m - n) / t) ** 2).sum(-1)
+        ),
+        "you added the terms before you squared: the cross term averages to zero": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * ((s + m - n) / t) ** 2).sum(-1)
+        ),
+        "you squared the difference of the scales: scale_q^2 alone is added": (
+            lambda m, s, n, t: (
+                np.log(t / s) - 0.5 + 0.5 * ((s - t) ** 2 + (m - n) ** 2) / t**2
+            ).sum(-1)
+        ),
+        "you divided the logarithms: log(a / b) is their difference": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - np.log(t / s) + np.log(t) / np.log(s)).sum(
+                -1
+            )
+        ),
+        "you subtracted two KLs to N(0, 1): a KL is no difference of two": (
+            lambda m, s, n, t: _kl(m, s, 0.0, 1.0) - _kl(n, t, 0.0, 1.0)
+        ),
+        "you added both ways round: KL(q || p) alone is asked": (
+            lambda m, s, n, t: _kl(m, s, n, t) + _kl(n, t, m, s)
+        ),
+        "you averaged both ways round: KL(q || p) alone is asked": (
+            lambda m, s, n, t: 0.5 * (_kl(m, s, n, t) + _kl(n, t, m, s))
+        ),
+        "you left out the average of the middle term, and the 1/2 of the last": (
+            lambda m, s, n, t: (np.log(t / s) + (s**2 + (m - n) ** 2) / t**2).sum(-1)
+        ),
+        "you left out the logarithm, and the minus one": (
+            lambda m, s, n, t: (0.5 * (s**2 + (m - n) ** 2) / t**2).sum(-1)
+        ),
     },
     {"KL(p || p) should be zero": _against_itself},
 )
@@ -290,20 +440,79 @@ def _spread(change):
     return lambda q, p: ((q - p).mean(0), change(q - p, len(q)))
 
 
+# What may go wrong in the estimate, and in its error: an answer may have one of each.
+_ESTIMATES = {
+    "you took log p - log q: KL(q || p) averages log q - log p": lambda q, p: (p - q).mean(0),
+    "you summed over the draws where an expectation is an average": lambda q, p: (q - p).sum(0),
+    "you divided the sum by S - 1: an average divides by S": lambda q, p: (
+        (q - p).sum(0) / (len(q) - 1)
+    ),
+    "you averaged the ratio q / p and not its logarithm": lambda q, p: np.exp(q - p).mean(0),
+    "you took the logarithm of an average: the logarithm comes first": lambda q, p: np.log(
+        np.exp(q - p).mean(0)
+    ),
+    "you divided the logarithms: log(q / p) is their difference": lambda q, p: (q / p).mean(0),
+    "you weighted by log q: nothing is weighted": lambda q, p: (q * (q - p)).mean(0),
+    "you weighted by log q and summed: nothing is weighted": lambda q, p: (q * (q - p)).sum(0),
+    "you weighted by q: the draws come from q already": lambda q, p: (np.exp(q) * (q - p)).mean(0),
+    "you weighted by q and summed: the draws come from q already": lambda q, p: (
+        np.exp(q) * (q - p)
+    ).sum(0),
+    "you summed the ratios q / p and took the logarithm: the logarithm comes first": (
+        lambda q, p: np.log(np.exp(q - p).sum(0))
+    ),
+    "you took absolute values: a log ratio may be negative": lambda q, p: np.abs(q - p).mean(0),
+    "you squared the log ratio": lambda q, p: ((q - p) ** 2).mean(0),
+    "you took half the square of the log ratio": lambda q, p: 0.5 * ((q - p) ** 2).mean(0),
+    "you left out log p": lambda q, _: q.mean(0),
+    "you left out log q": lambda _, p: p.mean(0),
+}
+_ERRORS = {
+    "you took ddof=0 in the error: ddof=1 is asked": lambda ratio: (
+        ratio.std(0) / np.sqrt(len(ratio))
+    ),
+    "you did not divide the standard deviation by sqrt(S)": lambda ratio: ratio.std(0, ddof=1),
+    "you left out ddof=1 and the division by sqrt(S)": lambda ratio: ratio.std(0),
+    "you divided the standard deviation by S, not by its root": lambda ratio: (
+        ratio.std(0, ddof=1) / len(ratio)
+    ),
+    "you did not subtract the mean in the error: a standard deviation is about the mean": (
+        lambda ratio: np.sqrt((ratio**2).mean(0) / len(ratio))
+    ),
+    "you took ddof=0 in the error, and divided by S, not by its root": lambda ratio: (
+        ratio.std(0) / len(ratio)
+    ),
+    "you gave the variance of one draw as the error: sqrt(variance / S) is asked": lambda ratio: (
+        ratio.var(0, ddof=1)
+    ),
+    "you gave the variance of the mean as the error: its square root is asked": lambda ratio: (
+        ratio.var(0, ddof=1) / len(ratio)
+    ),
+}
+
+
+def _wrong_in(estimate, error):
+    """A function that makes a mistake in either part, or in both."""
+
+    def mistaken(q, p):
+        wrong = estimate(q, p) if estimate else (q - p).mean(0)
+        return wrong, error(q - p) if error else _from_draws(q, p)[1]
+
+    return mistaken
+
+
+_EITHER = {reason: _wrong_in(estimate, None) for reason, estimate in _ESTIMATES.items()}
+_EITHER |= {reason: _wrong_in(None, error) for reason, error in _ERRORS.items()}
+_EITHER |= {
+    f"{first}; and {second}": _wrong_in(estimate, error)
+    for first, estimate in _ESTIMATES.items()
+    for second, error in _ERRORS.items()
+}
+
 _draws = Function(
     _from_draws,
     _log_densities,
     {
-        "you took log p - log q: KL(q || p) averages log q - log p": lambda q, p: (
-            (p - q).mean(0),
-            (p - q).std(0, ddof=1) / np.sqrt(len(q)),
-        ),
-        "you averaged the ratio q / p and took its logarithm: the logarithm comes first": (
-            lambda q, p: (
-                np.log(np.exp(q - p).mean(0)),
-                (q - p).std(0, ddof=1) / np.sqrt(len(q)),
-            )
-        ),
         "you averaged the ratio q / p: it is the log ratio that is averaged": lambda q, p: (
             np.exp(q - p).mean(0),
             np.exp(q - p).std(0, ddof=1) / np.sqrt(len(q)),
@@ -311,10 +520,6 @@ _draws = Function(
         "you weighted the log ratio by q: the draws come from q already": lambda q, p: (
             (np.exp(q) * (q - p)).mean(0),
             (np.exp(q) * (q - p)).std(0, ddof=1) / np.sqrt(len(q)),
-        ),
-        "you summed over the draws: an expectation is an average": lambda q, p: (
-            (q - p).sum(0),
-            (q - p).std(0, ddof=1) / np.sqrt(len(q)),
         ),
         "you averaged over the batch: the draws are the first axis": lambda q, p: (
             (q - p).mean(1),
@@ -330,7 +535,7 @@ _draws = Function(
         "you pooled the batch in the error: [B] is asked": (
             _spread(lambda ratio, s: ratio.std(ddof=1) / np.sqrt(s))
         ),
-        "you divided the logarithms: log(q / p) is their difference": lambda q, p: (
+        "you divided log q by log p: log(q / p) is their difference": lambda q, p: (
             (q / p).mean(0),
             (q / p).std(0, ddof=1) / np.sqrt(len(q)),
         ),
@@ -347,20 +552,6 @@ _draws = Function(
             (q - p).mean(),
             (q - p).std(ddof=1) / np.sqrt(q.size),
         ),
-        "you gave the standard deviation of one draw: divide by sqrt(S) for that of the mean": (
-            _spread(lambda ratio, _: ratio.std(0, ddof=1))
-        ),
-        "you gave the standard deviation of one draw, and with ddof=0: divide by sqrt(S), "
-        "and take ddof=1": _spread(lambda ratio, _: ratio.std(0)),
-        "you divided by S inside the standard deviation: ddof=1 is asked": (
-            _spread(lambda ratio, s: ratio.std(0) / np.sqrt(s))
-        ),
-        "you divided the standard deviation by S: by sqrt(S)": (
-            _spread(lambda ratio, s: ratio.std(0, ddof=1) / s)
-        ),
-        "you gave the variance of the mean: its square root is the standard error": (
-            _spread(lambda ratio, s: ratio.var(0, ddof=1) / s)
-        ),
         "you added two variances: log q and log p are of the same draws, so take that of their "
         "difference": lambda q, p: (
             (q - p).mean(0),
@@ -371,14 +562,47 @@ _draws = Function(
             (q - p).std(0, ddof=1) / np.sqrt(q.shape[1]),
         ),
         "you gave the error first: the estimate comes first": lambda q, p: _from_draws(q, p)[::-1],
-        "you took log p - log q, and ddof=0 in the error": lambda q, p: (
-            (p - q).mean(0),
-            (p - q).std(0) / np.sqrt(len(q)),
+        "you took the logarithm of two averages: the logarithm comes first": lambda q, p: (
+            np.log(np.exp(q).mean(0) / np.exp(p).mean(0)),
+            (q - p).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you divided by sqrt(S B): each q has its own S draws": (
+            _spread(lambda ratio, _: ratio.std(0, ddof=1) / np.sqrt(ratio.size))
+        ),
+        "you took absolute values of all log ratios: they may be negative": lambda q, p: (
+            np.abs(q - p).mean(0),
+            np.abs(q - p).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you summed over the draws, and gave the error of a sum: an expectation is an average": (
+            lambda q, p: ((q - p).sum(0), (q - p).std(0, ddof=1) * np.sqrt(len(q)))
+        ),
+        "you took the median: an expectation is an average": lambda q, p: (
+            np.median(q - p, axis=0),
+            (q - p).std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you left out log q: the ratio is of q and p": lambda q, p: (
+            -p.mean(0),
+            p.std(0, ddof=1) / np.sqrt(len(q)),
+        ),
+        "you multiplied by sqrt(S): divide": (
+            _spread(lambda ratio, s: ratio.std(0, ddof=1) * np.sqrt(s))
+        ),
+        "you gave half an interval of 95 %: the standard error alone is asked": (
+            _spread(lambda ratio, s: 1.96 * ratio.std(0, ddof=1) / np.sqrt(s))
+        ),
+        "you subtracted two standard errors: take that of the difference": lambda q, p: (
+            (q - p).mean(0),
+            (q.std(0, ddof=1) - p.std(0, ddof=1)) / np.sqrt(len(q)),
+        ),
+        "you took the standard error of log q alone: that of the log ratio": lambda q, p: (
+            (q - p).mean(0),
+            q.std(0, ddof=1) / np.sqrt(len(q)),
         ),
         "you took the square root of S only: the variance needs its square root too": (
             _spread(lambda ratio, s: ratio.var(0, ddof=1) / np.sqrt(s))
         ),
-    },
+    }
+    | _EITHER,
     {
         "KL should not change if a constant is added to both logarithms: their difference counts": (
             lambda f: np.allclose(
