@@ -27,6 +27,10 @@ _JENSEN = Value(
             math.expm1(_S**2) * math.exp(_S**2)
         ),
         "you gave E[log w], which is zero: it is one of the two terms": 0.0,
+        "you took one logarithm too many: exp(s^2 / 2) is E[w], and s^2 / 2 its logarithm": (
+            math.log(_S**2 / 2)
+        ),
+        "you averaged over e = 1 and e = -1, a coin: e is Normal here": math.log(math.cosh(_S)),
     },
 )
 
@@ -90,6 +94,23 @@ _SHARE = Function(
         ),
         "you forgot the squares below the line": lambda log_w: _scaled(log_w).mean(0),
         "you used the logarithms where the weights themselves are asked": _share,
+        "you subtracted the largest, and did not exponentiate: the weights themselves are asked": (
+            lambda log_w: _share(log_w - log_w.max(0))
+        ),
+        "you subtracted the mean log weight, which is minus infinity if one weight is zero: "
+        "subtract the largest": lambda log_w: _share(np.exp(log_w - log_w.mean(0))),
+        "you returned the logarithm of the share: exponentiate it at the end": (
+            lambda log_w: np.log(_effective_share(log_w))
+        ),
+        "you divided by the number of all weights, K times B: K is the length of the first axis": (
+            lambda log_w: _effective_share(log_w) / log_w.shape[1]
+        ),
+        "you gave the sum of the squared normalised weights: the share is 1 over K times it": (
+            lambda log_w: 1 / (len(log_w) * _effective_share(log_w))
+        ),
+        "you gave the part of the largest weight: all K weights are asked, through their squares": (
+            lambda log_w: 1 / _scaled(log_w).sum(0)
+        ),
         "you summed over the examples: the K draws are the first axis": (
             lambda log_w: _share(np.exp(log_w - log_w.max(1, keepdims=True)), axis=1)
         ),
@@ -155,6 +176,13 @@ def _elbo_of(slope_power=2, scale_power=2, noise_power=-2, factor=0.5, kl=_kl):
     return elbo
 
 
+def _distance_elbo(factor):
+    """An ELBO with a squared distance in the place of the log likelihood."""
+    return lambda x, loc, scale, slope, _noise: (
+        -factor * ((x - slope * loc) ** 2 + slope**2 * scale**2) - _kl(loc, scale)
+    )
+
+
 def _lines():
     """x, loc and scale [B], slope and noise numbers: moderate, a negative slope, precise data."""
     rng = np.random.default_rng(21)
@@ -206,6 +234,25 @@ _STRAIGHT = Function(
         "you forgot the factor 1/2 of log(2 pi)": (
             lambda *args: _straight_elbo(*args) - 0.5 * math.log(2 * math.pi)
         ),
+        "you halved log(noise): half of log(noise^2) is log(noise)": (
+            lambda x, loc, scale, slope, noise: (
+                _straight_elbo(x, loc, scale, slope, noise) + 0.5 * np.log(noise)
+            )
+        ),
+        "you took E[z^2] for scale^2: it is loc^2 + scale^2": (
+            lambda x, loc, scale, slope, noise: (
+                _straight_elbo(x, loc, scale, slope, noise) + (slope * loc / noise) ** 2 / 2
+            )
+        ),
+        "you counted slope^2 loc^2 twice: it is in (x - slope loc)^2 already": (
+            lambda x, loc, scale, slope, noise: (
+                _straight_elbo(x, loc, scale, slope, noise) - (slope * loc / noise) ** 2 / 2
+            )
+        ),
+        "you gave minus the squared distance alone for the reconstruction: log p(x|z) divides it "
+        "by 2 noise^2, and has constants": _distance_elbo(1.0),
+        "you left the noise out of the reconstruction: log p(x|z) divides the squared distance by "
+        "2 noise^2, and has constants": _distance_elbo(0.5),
         "you subtracted log(noise^2): the density of a Normal has its half, log(noise)": (
             lambda x, loc, scale, slope, noise: (
                 _straight_elbo(x, loc, scale, slope, noise) - np.log(noise)
@@ -227,7 +274,8 @@ _STRAIGHT = Function(
             kl=lambda loc, scale: -_kl(loc, scale)
         ),
         "you left out the KL: this is the reconstruction alone": _elbo_of(kl=lambda *_: 0.0),
-        "you forgot the minus one of the KL": _elbo_of(kl=lambda loc, scale: _kl(loc, scale) + 0.5),
+        "you forgot the minus one of the KL, or added the noise of x to the squared distance: "
+        "both cost 1/2 nat": _elbo_of(kl=lambda loc, scale: _kl(loc, scale) + 0.5),
         "you forgot the factor 1/2 of the KL": _elbo_of(
             kl=lambda loc, scale: loc**2 + scale**2 - 1 - np.log(scale)
         ),
@@ -299,6 +347,15 @@ _TANGENT = Function(
         ),
         "you left out log c, the height at which the tangent touches": (
             lambda log_w, log_c: _tangent_bound(log_w, log_c) - log_c
+        ),
+        "you subtracted the fraction: the tangent rises with p(x)": (
+            lambda log_w, log_c: 2 * log_c - _tangent_bound(log_w, log_c)
+        ),
+        "you averaged the weights over all examples: each example has a mean of its own": (
+            lambda log_w, log_c: np.exp(log_w - log_c).mean() - 1 + log_c
+        ),
+        "you divided by log c and not by c": (
+            lambda log_w, log_c: (np.exp(log_w).mean(0) - np.exp(log_c)) / log_c + log_c
         ),
         "you subtracted log c where it is added": (
             lambda log_w, log_c: _tangent_bound(log_w, log_c) - 2 * log_c
