@@ -49,6 +49,16 @@ def _unweighted_on_grid(log_joint, log_q, area):
     return (log_q - log_posterior).sum(axis=0) * area
 
 
+def _without_log_q(log_joint, log_q, area):
+    log_p = _log_sum(log_joint) + np.log(area)
+    return log_p - (np.exp(log_q) * log_joint).sum(axis=0) * area
+
+
+def _elbo_without_area(log_joint, log_q, area):
+    log_p = _log_sum(log_joint) + np.log(area)
+    return log_p - _elbo_on_grid(log_joint, log_q, area) / area
+
+
 def _underflowing_ratio(log_joint, log_q, area):
     posterior = np.exp(log_joint) / (np.exp(log_joint).sum(axis=0) * area)
     return (np.exp(log_q) * (log_q - np.log(posterior))).sum(axis=0) * area
@@ -99,6 +109,11 @@ def _marginal_gap(precision):
 def _overflowing_gap(precision):
     log_det = np.log(np.linalg.det(precision))
     return 0.5 * (np.log(_diagonals(precision)).sum(axis=-1) - log_det)
+
+
+def _overflowing_product(precision):
+    product = _diagonals(precision).prod(axis=-1)
+    return 0.5 * (np.log(product) - _log_det(precision))
 
 
 def _precisions():
@@ -157,6 +172,21 @@ def _em_unit_noise(w, x):
 def _em_variance_squared(w, x):
     mean, variance = _moments(w, x)
     return np.sum(x * mean) / np.sum(mean**2 + variance**2)
+
+
+def _em_sums_first(w, x):
+    mean, variance = _moments(w, x)
+    return np.sum(x) * np.sum(mean) / np.sum(mean**2 + variance)
+
+
+def _em_square_of_sum(w, x):
+    mean, variance = _moments(w, x)
+    return np.sum(x * mean) / (np.sum(mean) ** 2 + len(x) * variance)
+
+
+def _em_mean_over_sum(w, x):
+    mean, variance = _moments(w, x)
+    return np.mean(x * mean) / np.sum(mean**2 + variance)
 
 
 def _em_without_prior(w, x):
@@ -240,6 +270,22 @@ def _elbo_constant_with_wrong_sign(x, loc, scale, weights, noise):
     return _elbo_with()(x, loc, scale, weights, noise) + twice
 
 
+def _elbo_constant_of_latents(x, loc, scale, weights, noise):
+    lost = 0.5 * (x.shape[1] - loc.shape[1]) * np.log(2 * np.pi * noise**2)
+    return _elbo_with()(x, loc, scale, weights, noise) + lost
+
+
+def _elbo_kl_added(x, loc, scale, weights, noise):
+    kl = 0.5 * (loc**2 + scale**2 - 1 - 2 * np.log(scale)).sum(axis=1)
+    return _elbo_with()(x, loc, scale, weights, noise) + 2 * kl
+
+
+def _elbo_squared_too_late(x, loc, scale, weights, noise):
+    right = (scale**2 * (weights**2).sum(axis=0)).sum(axis=1)
+    wrong = ((scale @ weights.T) ** 2).sum(axis=1)
+    return _elbo_with()(x, loc, scale, weights, noise) - (wrong - right) / (2 * noise**2)
+
+
 def _elbo_spread_of_q_only(x, loc, scale, weights, noise):
     spread = (scale**2 - scale**2 * (weights**2).sum(axis=0)).sum(axis=1)
     return _elbo_with()(x, loc, scale, weights, noise) - spread / (2 * noise**2)
@@ -282,6 +328,10 @@ EXERCISES = {
             "you left out the covariance: a shift is measured in posterior scales": 0.5
             * np.sum(_SHIFT**2),
             "you computed a KL to the prior; the gap is the KL to the posterior": _TO_PRIOR,
+            "you took the length of the shift; the KL has half its square": np.sqrt(2 * _PRICE),
+            "you kept the trace without the number of latents: they cancel": _PRICE + 1,
+            "you kept a log-determinant: between equal covariances two of them cancel": _PRICE
+            + 0.5 * np.sum(np.log(_VARIANCES)),
         },
     ),
     "03.2": Function(
@@ -311,6 +361,15 @@ EXERCISES = {
             "you forgot the area of a node in the last sum": (
                 lambda log_joint, log_q, area: _gap_on_grid(log_joint, log_q, area) / area
             ),
+            "you subtracted the logarithm of the area in log p(x); it is to be added": (
+                lambda log_joint, log_q, area: (
+                    _gap_on_grid(log_joint, log_q, area) - 2 * np.log(area)
+                )
+            ),
+            "you left log q out of the ELBO: it averages log p(x, z) minus log q(z|x)": (
+                _without_log_q
+            ),
+            "you forgot the area in the ELBO, which is an integral too": _elbo_without_area,
             "you averaged over the nodes; an integral is a sum times the area": (
                 lambda log_joint, log_q, area: (
                     _gap_on_grid(log_joint, log_q, area) / area / len(log_q)
@@ -345,6 +404,23 @@ EXERCISES = {
             "you took the logarithm of a determinant that overflows: use np.linalg.slogdet": (
                 _overflowing_gap
             ),
+            "you took the logarithm of a product that overflows: sum the logarithms": (
+                _overflowing_product
+            ),
+            "you summed the diagonals of all examples; each has a gap of its own": (
+                lambda precision: 0.5 * (np.log(_diagonals(precision)).sum() - _log_det(precision))
+            ),
+            "you halved the diagonal only; the factor 1/2 belongs to both terms": (
+                lambda precision: _diagonal_gap(precision) - 0.5 * _log_det(precision)
+            ),
+            "you halved the determinant only; the factor 1/2 belongs to both terms": (
+                lambda precision: (
+                    _diagonal_gap(precision) + 0.5 * np.log(_diagonals(precision)).sum(axis=-1)
+                )
+            ),
+            "you added the log-determinant; it is to be subtracted": (
+                lambda precision: _diagonal_gap(precision) + _log_det(precision)
+            ),
             "you took the trace of all precisions; a logarithm belongs on each entry": (
                 lambda precision: 0.5 * (_diagonals(precision).sum(axis=-1) - _log_det(precision))
             ),
@@ -369,6 +445,15 @@ EXERCISES = {
             "you took 1 for the variance of x given z; it is 1/2": _em_unit_noise,
             "you squared the posterior's variance; E[z^2] has it as it is": _em_variance_squared,
             "you left the prior out of the posterior: z is not x / w": _em_without_prior,
+            "you summed x and E[z] apart; each x_i belongs to its own z_i": _em_sums_first,
+            "you squared the sum of the means; each E[z_i] is squared by itself": _em_square_of_sum,
+            "you averaged above and summed below; both should be sums": _em_mean_over_sum,
+            "you replaced the observations by their mean; each has a posterior of its own": (
+                lambda w, x: _em_step(w, np.mean(x, keepdims=True))
+            ),
+            "you turned the fraction upside down: E[z^2] belongs below": (
+                lambda w, x: 1 / _em_step(w, x)
+            ),
             "you returned the maximum of the evidence at once; a step of EM goes there slowly": (
                 lambda _, x: np.sqrt(max(np.mean(x**2) - 0.5, 0.0))
             ),
@@ -388,6 +473,13 @@ EXERCISES = {
                 _elbo_scale_not_squared
             ),
             "you added the constant once; each of the D numbers of x has it": _elbo_one_constant,
+            "you counted the latents in the constant; it is that of the D numbers of x": (
+                _elbo_constant_of_latents
+            ),
+            "you added the KL; it is to be subtracted": _elbo_kl_added,
+            "you summed weights times scale before you squared; square each, then sum": (
+                _elbo_squared_too_late
+            ),
             "you forgot to square the noise in the constant": _elbo_noise_not_squared,
             "you forgot the factor 1/2 of the constant": _elbo_constant_without_half,
             "you added the constant; it is to be subtracted": _elbo_constant_with_wrong_sign,
