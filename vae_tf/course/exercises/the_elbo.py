@@ -37,6 +37,13 @@ _BILL = Value(
             (_LOG_P - _RECONSTRUCTION + _KL) / (_PIXELS * math.log(2))
         ),
         "you stopped at the ELBO: the gap is log p(x) minus it": _RECONSTRUCTION - _KL,
+        "you took the cost for the term of the ELBO: they differ in sign": (
+            _LOG_P - (-_RECONSTRUCTION - _KL)
+        ),
+        "you took 28 pixels: these images have 28 by 28": (_LOG_P + _BITS * 28 * math.log(2) + _KL),
+        "you turned the KL from bits into nats: it is in nats already": (
+            _LOG_P - _RECONSTRUCTION + _KL * math.log(2)
+        ),
     },
     atol=0.03,  # a reconstruction that was rounded to one digit
 )
@@ -124,8 +131,8 @@ _ELBO = Function(
         "you took scale for a variance: it is a standard deviation": _elbo_of(
             kl=lambda loc, scale: 0.5 * (loc**2 + scale - 1 - np.log(scale))
         ),
-        "you summed over the batch: each of the B examples has an ELBO of its own": (
-            lambda *args: _elbo(*args).sum()
+        "you took scale for a log scale: it is a standard deviation": _elbo_of(
+            kl=lambda loc, scale: 0.5 * (loc**2 + np.exp(2 * scale) - 1) - scale
         ),
         "you took scale for a log-variance: it is a standard deviation": _elbo_of(
             kl=lambda loc, scale: 0.5 * (loc**2 + np.exp(scale) - 1 - scale)
@@ -178,7 +185,9 @@ _IWAE = Function(
             lambda log_w: _log_sum_exp(log_w) + np.log(len(log_w))
         ),
         "you subtracted K and not its logarithm": lambda log_w: _log_sum_exp(log_w) - len(log_w),
-        "you averaged the logarithms, and over the examples too": lambda log_w: log_w.mean(),
+        "you subtracted the largest where it is added back": (
+            lambda log_w: _iwae(log_w) - 2 * log_w.max(0)
+        ),
         "you summed over samples and examples: each example has its own bound": (
             lambda log_w: _log_sum_exp(log_w.ravel())
         ),
@@ -196,8 +205,9 @@ _IWAE = Function(
         "out first": lambda log_w: np.log(np.exp(log_w).mean(0)),
         "you summed weights that are zero as numbers: take the largest out first, and divide by "
         "K": lambda log_w: np.log(np.exp(log_w).sum(0)),
-        "you averaged over samples and examples together, and exponentiated log weights near "
-        "-1000": lambda log_w: np.log(np.exp(log_w).mean()),
+        "you averaged the weights over the examples too: that mean needs axis=0": (
+            lambda log_w: log_w.max(0) + np.log(np.exp(log_w - log_w.max(0)).mean())
+        ),
         "you took the largest out and did not put it back": (
             lambda log_w: _iwae(log_w) - log_w.max(0)
         ),
@@ -276,15 +286,20 @@ _EVIDENCE = Function(
         "you returned the integrand at each node: the integral is their sum times the spacing": (
             lambda f: f(_NODES) + _LOG_PRIOR
         ),
-        "you averaged logarithms over the nodes": lambda f: np.mean(f(_NODES)),
+        "you divided by 4001 nodes: between them lie 4000 spaces": (
+            lambda f: _log_sum_exp(f(_NODES) + _LOG_PRIOR) + np.log(16 / 4001)
+        ),
         "you summed logarithms: densities are summed, then the logarithm is taken": (
             lambda f: np.sum(f(_NODES) + _LOG_PRIOR) * _SPACING
         ),
         "you took the expectation of the logarithm under the prior, which is a lower bound": (
             lambda f: np.sum(f(_NODES) * np.exp(_LOG_PRIOR)) * _SPACING
         ),
-        "you took the largest value of the integrand for the integral": (
-            lambda f: np.max(f(_NODES) + _LOG_PRIOR)
+        "you forgot the 1/2 in the exponent of the prior": (
+            lambda f: _log_evidence(lambda z: f(z) - 0.5 * z**2)
+        ),
+        "you subtracted the logarithm of the spacing: it is added": (
+            lambda f: _log_evidence(f) - 2 * np.log(_SPACING)
         ),
         "you left out the constant of the prior, -1/2 log(2 pi)": (
             lambda f: _log_evidence(f) + 0.5 * math.log(2 * math.pi)
@@ -309,6 +324,13 @@ _BETA = Value(
         "you read off the factor in the script: the two means count too": 0.5,
         "you took 784 pixels: these images have 8 by 8": 0.5 / 10 * 784,
         "you multiplied by ten latents where a mean divides by them": 0.5 * 10 * 64,
+        "you divided by 64: dividing by the weight of a pixel, 1/64, multiplies by 64": (
+            0.5 / 10 / 64
+        ),
+        "you exchanged the two means: the KL is divided by ten, the likelihood by 64": (
+            0.5 * 10 / 64
+        ),
+        "you took 8 pixels: these images have 8 by 8": 0.5 / 10 * 8,
     },
 )
 
