@@ -314,23 +314,23 @@ _EVIDENCE = Function(
 # 01.5: the beta of a loss.
 
 _BETA = Value(
-    (0.5 / 10) / (1 / 64),
+    (0.5 / 6) / (1 / 100),
     {
-        "you forgot the factor 0.5": 64 / 10,
-        "you forgot that the KL is a mean over ten latents": 0.5 * 64,
-        "you forgot that the likelihood is a mean over 64 pixels": 0.5 / 10,
+        "you forgot the factor 0.5": 100 / 6,
+        "you forgot that the KL is a mean over six latents": 0.5 * 100,
+        "you forgot that the likelihood is a mean over 100 pixels": 0.5 / 6,
         "you divided the wrong way round: beta is the weight of the KL over that of the "
-        "likelihood": 10 / (0.5 * 64),
+        "likelihood": 6 / (0.5 * 100),
         "you read off the factor in the script: the two means count too": 0.5,
-        "you took 784 pixels: these images have 8 by 8": 0.5 / 10 * 784,
-        "you multiplied by ten latents where a mean divides by them": 0.5 * 10 * 64,
-        "you divided by 64: dividing by the weight of a pixel, 1/64, multiplies by 64": (
-            0.5 / 10 / 64
+        "you took 784 pixels: these images have 10 by 10": 0.5 / 6 * 784,
+        "you took 10 pixels: these images have 10 by 10": 0.5 / 6 * 10,
+        "you multiplied by six latents where a mean divides by them": 0.5 * 6 * 100,
+        "you divided by 100: dividing by the weight of a pixel, 1/100, multiplies by 100": (
+            0.5 / 6 / 100
         ),
-        "you exchanged the two means: the KL is divided by ten, the likelihood by 64": (
-            0.5 * 10 / 64
+        "you exchanged the two means: the KL is divided by six, the likelihood by 100": (
+            0.5 * 6 / 100
         ),
-        "you took 8 pixels: these images have 8 by 8": 0.5 / 10 * 8,
     },
 )
 
