@@ -1,8 +1,13 @@
 """Checks of exercises: what is forgiven, what is named, and that nothing wrong passes."""
 
+import re
+
+import nbformat
 import numpy as np
 import pytest
+import solutions
 import tensorflow as tf
+from stamp import notebooks
 
 import vae_tf as vt
 from vae_tf.course import exercises
@@ -180,3 +185,32 @@ class TestEachExercise:
     def test_what_a_student_reads_says_what_was_done(self, number):
         for sentence in exercises.exercise(number).mistakes:
             assert sentence.startswith("you "), sentence
+
+
+def page(lesson):
+    """What a reader of the lesson sees without unfolding a solution: prose, code, outputs."""
+    (path,) = [path for path in notebooks() if path.stem.startswith(f"{lesson}_")]
+    shown = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if "solution" not in cell.metadata.get("tags", []):
+            shown += [cell.source, solutions.text(cell) if cell.cell_type == "code" else ""]
+    return "\n".join(shown).replace("\N{MINUS SIGN}", "-")
+
+
+def stands_in(number, text):
+    """Whether a number stands in a text, to three digits or more."""
+    spellings = {f"{abs(number):.{digits}g}" for digits in (3, 4, 5, 6)}
+    return [s for s in spellings if re.search(rf"(?<![\d.]){re.escape(s)}(?![\d]|\.\d)", text)]
+
+
+@pytest.mark.parametrize(
+    "number", [n for n in EXERCISES if isinstance(exercises.exercise(n), Value)]
+)
+def test_no_page_tells_the_answer(number):
+    truth = float(np.asarray(exercises.exercise(number).truth))
+    assert stands_in(truth, page(number.partition(".")[0])) == []
+
+
+def test_an_answer_on_a_page_would_be_found():
+    assert stands_in(-2.31456, "it is -2.31 nats") and stands_in(-2.31456, "2.3146.")
+    assert not stands_in(-2.31456, "12.31, 2.319 or 2.31.4") and not stands_in(0.5, "0.51")
