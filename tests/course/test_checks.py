@@ -145,6 +145,13 @@ class TestFunctions:
     def test_not_attempted(self, answer):
         assert self.bound.check(answer).status == "not attempted"
 
+    def test_a_function_that_changes_its_input_is_told_its_mistake(self):
+        def in_place(w):
+            w -= 1.0
+            return w.mean(axis=0) + 1.0
+
+        assert self.bound.check(in_place).reason == "you averaged the logarithms"
+
     def test_a_property_that_does_not_hold(self):
         verdict = self.bound.check(lambda w: log_mean_exp(w) if len(w) > 1 else 0.0)
         assert verdict.reason == "one weight should be its own mean"

@@ -112,7 +112,9 @@ class Function:
         cases = list(self.cases())
         right = [self.truth(*case) for case in cases]
         truths, parts = _flat(right)
-        results = [_as_tuple(answer(*case), one) for case, one in zip(cases, right, strict=True)]
+        # On inputs of its own, which it may change.
+        given = zip(self.cases(), right, strict=True)
+        results = [_as_tuple(answer(*case), one) for case, one in given]
         if all(result is None or result is Ellipsis for result in results):
             return Verdict("not attempted", "it returns None: does it end in `return`?")
         found, own_parts = _flat(results)
