@@ -76,6 +76,11 @@ def cells(seed, size_factor, thin=False):
     return float(fitted.score(codes[1], np.log(totals[1])))
 
 
+def entry():
+    """One figure again. On another machine a training of 560 steps ends a little elsewhere."""
+    return {("R2 without", 0): (cells(0, False), 0.02)}
+
+
 def main():
     """Runs all seeds, prints them, saves them."""
     began = time.monotonic()

@@ -308,6 +308,7 @@ def saved_models():
     yield "learned prior", lambda: make_vae(2, prior=LearnedPrior(2)), (8, 8), 1.0
     mixture, vamp = vt.priors.MixtureOfNormals, vt.priors.VampPrior
     yield "mixture prior", lambda: make_vae(2, prior=mixture(2, 4)), (8, 8), 1.0
+    yield "flow prior", lambda: make_vae(2, prior=vt.priors.Flow(2)), (8, 8), 1.0
     yield "VampPrior", lambda: make_vae(2, prior=vamp(2, (4, 8, 8))), (8, 8), 1.0
 
     def convolutional():

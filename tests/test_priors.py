@@ -70,6 +70,60 @@ class TestMixtureOfNormals:
         assert 0.5 * possible.marginal_kl < np.mean(gains) < at_most
 
 
+class TestFlow:
+    def test_starts_as_the_standard_normal(self, rng):
+        z = rng.normal(size=(S, 5, L)).astype("float32")
+        expected = vt.priors.StandardNormal(L)().log_prob(z)
+        np.testing.assert_allclose(vt.priors.Flow(L)().log_prob(z), expected, rtol=1e-5)
+
+    def test_density_by_change_of_variables(self, rng):
+        """log p(z) = log N(u) - log|det dz/du|, the determinant from the Jacobian itself."""
+        prior = vt.priors.Flow(3, num_flows=4, hidden=8, dtype="float64")
+        randomize(prior, rng)
+        u = tf.constant(rng.normal(size=(5, 3)))
+        with tf.GradientTape() as tape:
+            tape.watch(u)
+            z = prior().bijector.forward(u)
+        jacobian = tape.batch_jacobian(z, u).numpy()
+        expected = scipy.stats.norm.logpdf(u).sum(-1) - np.linalg.slogdet(jacobian)[1]
+        np.testing.assert_allclose(prior().log_prob(z), expected, rtol=1e-9)
+
+    def test_integrates_to_one(self, rng):
+        prior = vt.priors.Flow(2, dtype="float64")
+        prior.params.assign(0.5 * rng.normal(size=prior.params.shape))
+        axis = np.linspace(-30, 30, 2001)
+        density = prior().prob(np.stack(np.meshgrid(axis, axis), -1)).numpy()
+        np.testing.assert_allclose(density.sum() * (axis[1] - axis[0]) ** 2, 1, rtol=1e-3)
+
+    def test_learns_what_one_normal_cannot(self):
+        """Two hills: log 2 nats less than the best Normal at most, and most of it is found."""
+        rng = np.random.default_rng(0)
+        z = rng.normal(size=(2000, 2)) * 0.3 + rng.choice([-1.5, 1.5], size=(2000, 1)) * [1, 0]
+        prior, z = vt.priors.Flow(2, num_flows=6), z.astype("float32")
+        optimizer = keras.optimizers.Adam(1e-2)
+
+        @tf.function
+        def step():
+            with tf.GradientTape() as tape:
+                loss = -tf.reduce_mean(prior().log_prob(z))
+            weights = prior.trainable_weights
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return loss
+
+        for _ in range(500):
+            loss = step()
+        hills = np.stack([z + [1.5, 0], z - [1.5, 0]])
+        truth = np.logaddexp(*scipy.stats.norm.logpdf(hills / 0.3).sum(-1)) - np.log(2 * 0.09)
+        one_normal = scipy.stats.norm.logpdf((z - z.mean(0)) / z.std(0)).sum(-1)
+        one_normal = (one_normal - np.log(z.std(0)).sum()).mean()
+        assert -loss > one_normal + 0.7 * (truth.mean() - one_normal)
+        assert -loss < truth.mean() + 0.1  # what 2,000 points let it learn by heart
+
+    def test_one_latent_is_refused(self):
+        with pytest.raises(ValueError, match="at least 2"):
+            vt.priors.Flow(1)
+
+
 class TestVampPrior:
     def test_is_the_mean_of_the_posteriors_of_its_pseudo_inputs(self, binary_digits, rng):
         u = binary_digits[0][:7]
@@ -146,6 +200,7 @@ class TestVampPrior:
 OF_EACH_KIND = {
     "normal": lambda **kw: vt.priors.StandardNormal(2, **kw),
     "mixture": lambda **kw: vt.priors.MixtureOfNormals(2, 5, **kw),
+    "flow": lambda **kw: vt.priors.Flow(2, **kw),
     "VampPrior": lambda **kw: vt.priors.VampPrior(2, (5, 8, 8), **kw),
 }
 
@@ -191,6 +246,7 @@ class TestEveryPrior:
 
 MAKERS = {
     "mixture": lambda: vt.priors.MixtureOfNormals(2, 5),
+    "flow": lambda: vt.priors.Flow(2),
     "VampPrior": lambda: vt.priors.VampPrior(2, (5, 8, 8)),
 }
 

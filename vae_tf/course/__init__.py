@@ -3,5 +3,6 @@
 from vae_tf.course import checks, drawings, plots, results
 from vae_tf.course.exercises import check
 from vae_tf.course.headlines import headline
+from vae_tf.course.statistics import compare
 
-__all__ = ["check", "checks", "drawings", "headline", "plots", "results"]
+__all__ = ["check", "checks", "compare", "drawings", "headline", "plots", "results"]

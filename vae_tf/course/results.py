@@ -3,26 +3,33 @@
 A script under `experiments/` calls `save`; the file in `data/results` holds its figures together
 with what one needs to trust them: the script and its hash, the settings, the seeds, the versions,
 the machine and how long it took. Running the script again writes the file again. A script that
-takes hours keeps each finished run with `kept`, and goes on from there when it was stopped.
+takes hours keeps each finished run with `kept`, and goes on from there when it was stopped. A
+notebook that repeats a part live takes settings and functions from the script itself: `script`.
 """
 
 import datetime
+import functools
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
 import platform
 import subprocess
+import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from vae_tf._core.backend import about
 
-__all__ = ["kept", "load", "save"]
+__all__ = ["kept", "load", "repeats", "save", "script"]
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent / "data" / "results"
 _FOLDERS = (_PACKAGE / "_files" / "results", _CHECKOUT)  # installed; in a checkout
+_SCRIPTS = (_PACKAGE / "_files" / "experiments", _PACKAGE.parent / "experiments")
 
 
 def save(
@@ -59,7 +66,7 @@ def save(
     ...     "05_balancing_act", figures, script=__file__, seeds=(0, 1), seconds=12.0
     ... )
     """
-    path = _script(script)
+    path = _path(script)
     if path.stem != name:
         raise ValueError(
             f"A result has the name of its script. Expected `script` to be {name}.py. "
@@ -141,7 +148,7 @@ def kept(
     >>> first, again, longer
     ({'elbo': -1.5}, {'elbo': -1.5}, None)
     """
-    text = _sha256(_script(script).read_bytes())
+    text = _sha256(_path(script).read_bytes())
     key = {"settings": settings, "script_sha256": text, "versions": about()}
     key = json.dumps(key, sort_keys=True, allow_nan=False)
     path = pathlib.Path(folder) / f"{_sha256(key.encode())[:20]}.json"
@@ -152,7 +159,70 @@ def kept(
     return json.loads(path.read_text(encoding="utf-8"))["figures"]
 
 
-def _script(script):
+@functools.cache
+def script(name: str) -> types.ModuleType:
+    """The script that made a result, as a module: its settings and its functions.
+
+    So a notebook trains one seed of an experiment live with the very settings and functions that
+    made the stored figures, and holds no copy of them.
+
+    Args:
+        name: the name of the result and of its script, without their ending.
+
+    Returns:
+        The module `experiments/<name>.py`. Its `main`, which takes minutes, is not run.
+
+    Raises:
+        FileNotFoundError: if there is no script of this name.
+
+    Example:
+
+    >>> vt.results.script("05_balancing_act").SEEDS
+    (0, 1, 2, 3, 4)
+    """
+    path = next((p for folder in _SCRIPTS if (p := folder / f"{name}.py").is_file()), None)
+    if path is None:
+        known = sorted({p.stem for folder in _SCRIPTS for p in folder.glob("*.py")})
+        raise FileNotFoundError(f"Expected `name` to be one of {known}. Received: name={name!r}")
+    spec = importlib.util.spec_from_file_location(f"experiment_{name}", path)
+    assert spec is not None and spec.loader is not None  # a file that ends in .py has both
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def repeats(name: str, keys: Iterable[Any], value: Any, tolerance: float) -> bool:
+    """Whether a figure that was made just now is the stored one.
+
+    Where the file was made on such a machine with the same versions, it has to be equal to the
+    last digit that is stored. Elsewhere processors and libraries round differently, and a training
+    of many steps carries that on: then `tolerance` says how far the figures may lie apart.
+
+    Args:
+        name: of the result, as `load` takes it.
+        keys: the way to the stored figure in `load(name)["figures"]`: keys and positions.
+        value: what was made now: a number or a list of numbers, rounded as the script rounds.
+        tolerance: the largest difference on another machine, in the figure's unit.
+
+    Example:
+
+    >>> keys = ("R2 without", 0)
+    >>> stored = vt.results.load("conditions")["figures"]["R2 without"][0]
+    >>> vt.results.repeats("conditions", keys, stored, tolerance=0.05)
+    True
+    >>> vt.results.repeats("conditions", keys, stored + 0.1, tolerance=0.05)
+    False
+    """
+    stored = load(name)
+    figure, made = stored["figures"], stored["made"]
+    for key in keys:
+        figure = figure[key]
+    here = made.get("machine") == _machine() and made["versions"] == about()
+    difference = np.abs(np.asarray(value, "float64") - np.asarray(figure, "float64"))
+    return bool(np.all(difference <= (1e-12 if here else tolerance)))
+
+
+def _path(script):
     """The path of a script, given as it stands or from the root of the checkout."""
     paths = pathlib.Path(script), _PACKAGE.parent / script
     path = next((path for path in paths if path.is_file()), None)

@@ -18,6 +18,16 @@ _MODULES = {
     "02": "derivation",
     "02b": "reparameterization",
     "03": "the_gap",
+    "04a": "generation",
+    "04b": "memorization",
+    "04c": "smoothness",
+    "05": "balancing_act",
+    "06": "summary",
+    "07": "family",
+    "08": "evidence",
+    "09": "causes",
+    "10": "clinic",
+    "11": "many_latents",
 }
 
 
