@@ -31,6 +31,16 @@ _JENSEN = Value(
             math.log(_S**2 / 2)
         ),
         "you averaged over e = 1 and e = -1, a coin: e is Normal here": math.log(math.cosh(_S)),
+        "you took the difference of E[w] and exp(E[log w]), which is 1: the gap is the difference "
+        "of their logarithms": math.expm1(_S**2 / 2),
+        "you took the logarithm of 1 + s^2: s^2 is the variance of log w, not that of w": (
+            math.log1p(_S**2)
+        ),
+        "you averaged s |e|, without the sign: E[log w] = s E[e] is zero": (
+            _S * math.sqrt(2 / math.pi)
+        ),
+        "you forgot the factor 1/2, and left out the logarithm": math.exp(_S**2),
+        "you gave log(s), where s is the standard deviation of log w": math.log(_S),
     },
 )
 
@@ -54,6 +64,25 @@ def _effective_share(log_w):
 def _entropy_share(log_w):
     w = _scaled(log_w) / _scaled(log_w).sum(0)
     return np.exp(-np.sum(w * np.log(np.where(w > 0, w, 1)), axis=0)) / len(log_w)
+
+
+def _share_above(tiny):
+    """The share with a small number under the line, against 0/0."""
+
+    def share(log_w):
+        w = np.exp(log_w)
+        return w.sum(0) ** 2 / (len(w) * (w**2).sum(0) + tiny)
+
+    return share
+
+
+def _share_by_variance(ddof):
+    def share(log_w):
+        w = _scaled(log_w)
+        freed = len(w) / (len(w) - ddof) if len(w) > ddof else np.nan
+        return 1 / (1 + freed * w.var(0) / w.mean(0) ** 2)
+
+    return share
 
 
 def _log_weights():
@@ -133,6 +162,29 @@ _SHARE = Function(
         "you gave per cent: a share lies between 0 and 1": (
             lambda log_w: 100 * _effective_share(log_w)
         ),
+        "you returned the logarithm of the effective number: exponentiate it and divide by K": (
+            lambda log_w: np.log(len(log_w) * _effective_share(log_w))
+        ),
+        "you divided by the number of examples: K is the length of the first axis": (
+            lambda log_w: len(log_w) * _effective_share(log_w) / log_w.shape[1]
+        ),
+        "you divided the log weights by the largest: to divide the weights, subtract it": (
+            lambda log_w: _share(np.exp(log_w / log_w.max(0)))
+        ),
+        "you divided the variance of the weights by K - 1: the share has the mean of K squares": (
+            _share_by_variance(1)
+        ),
+        "you left out the one: with v = var(w) / mean(w)^2 the share is 1 / (1 + v)": (
+            lambda log_w: 1 / (1 / _effective_share(log_w) - 1)
+        ),
+        "you counted the draws above the mean weight: each weight counts, through its square": (
+            lambda log_w: (_scaled(log_w) > _scaled(log_w).mean(0)).mean(0)
+        ),
+        **{
+            f"you put a number such as {tiny:g} under the line, and the share became zero: "
+            "subtract the largest log weight first": _share_above(tiny)
+            for tiny in (1e-6, 1e-8, 1e-12, 1e-16, 1e-30, 1e-300)
+        },
         "you returned the normalised weights: one number for each example is asked": (
             lambda log_w: _scaled(log_w) / _scaled(log_w).sum(0)
         ),
@@ -181,6 +233,21 @@ def _distance_elbo(factor):
     return lambda x, loc, scale, slope, _noise: (
         -factor * ((x - slope * loc) ** 2 + slope**2 * scale**2) - _kl(loc, scale)
     )
+
+
+def _squared_elbo(squared, power=2, factor=0.5):
+    """An ELBO with another squared distance, or another division of it by the noise."""
+
+    def elbo(x, loc, scale, slope, noise):
+        constants = _log_normal(x, x, noise)
+        distance = squared(x, loc, scale, slope)
+        return constants - factor * distance / noise**power - _kl(loc, scale)
+
+    return elbo
+
+
+def _right_square(x, loc, scale, slope):
+    return (x - slope * loc) ** 2 + slope**2 * scale**2
 
 
 def _lines():
@@ -292,6 +359,62 @@ _STRAIGHT = Function(
         "you gave log p(x), which does not depend on q": (
             lambda x, _loc, _scale, slope, noise: _log_normal(x, 0.0, np.hypot(slope, noise))
         ),
+        "you divided the squared distance by 2 noise: the density has the variance, noise^2": (
+            _squared_elbo(_right_square, power=1)
+        ),
+        "you averaged the reconstruction over the batch: each x has one of its own": (
+            lambda x, loc, scale, slope, noise: (
+                (_straight_elbo(x, loc, scale, slope, noise) + _kl(loc, scale)).mean()
+                - _kl(loc, scale)
+            )
+        ),
+        "you added log(noise): the density of a Normal is divided by noise": (
+            lambda x, loc, scale, slope, noise: (
+                _straight_elbo(x, loc, scale, slope, noise) + 2 * np.log(noise)
+            )
+        ),
+        "you forgot the factor 1/2 of log(2 pi noise^2)": (
+            lambda x, loc, scale, slope, noise: (
+                _straight_elbo(x, loc, scale, slope, noise)
+                - np.log(noise)
+                - 0.5 * math.log(2 * math.pi)
+            )
+        ),
+        "you left out -E_q[log q], the entropy: this is the mean of the log joint": _elbo_of(
+            kl=lambda loc, scale: 0.5 * (loc**2 + scale**2 + math.log(2 * math.pi))
+        ),
+        "you took log p(z) at loc in the place of minus the KL": _elbo_of(
+            kl=lambda loc, _: 0.5 * (loc**2 + math.log(2 * math.pi))
+        ),
+        "you forgot the factor 1/2 of the squared distance": _squared_elbo(_right_square, factor=1),
+        "you divided the spread by 2 noise: squares are counted in units of noise^2": _elbo_of(
+            noise_power=-1
+        ),
+        "you left out the slope: the mean of x is slope z": _squared_elbo(
+            lambda x, loc, scale, _: (x - loc) ** 2 + scale**2
+        ),
+        "you added slope loc to x: the distance is x - slope z": _squared_elbo(
+            lambda x, loc, scale, slope: (x + slope * loc) ** 2 + slope**2 * scale**2
+        ),
+        "you left out the mixed term -2 x slope loc of the square": _squared_elbo(
+            lambda x, loc, scale, slope: x**2 + slope**2 * (loc**2 + scale**2)
+        ),
+        "you gave log p(x|z) at z = loc + scale: the average over q is asked": _squared_elbo(
+            lambda x, loc, scale, slope: (x - slope * (loc + scale)) ** 2
+        ),
+        "you did not square the scale in the KL": _elbo_of(
+            kl=lambda loc, scale: 0.5 * (loc**2 + scale - 1) - np.log(scale)
+        ),
+        "you did not square loc in the KL": _elbo_of(
+            kl=lambda loc, scale: 0.5 * (loc + scale**2 - 1) - np.log(scale)
+        ),
+        "you left loc out of the KL": _elbo_of(kl=lambda loc, scale: _kl(0 * loc, scale)),
+        "you halved the logarithm in the KL: half of log(scale^2) is log(scale)": _elbo_of(
+            kl=lambda loc, scale: _kl(loc, scale) + 0.5 * np.log(scale)
+        ),
+        "you subtracted log(scale^2) in the KL: the half before it makes it log(scale)": _elbo_of(
+            kl=lambda loc, scale: _kl(loc, scale) - np.log(scale)
+        ),
         "you averaged over the batch: each x has an ELBO of its own": (
             lambda *args: _straight_elbo(*args).mean()
         ),
@@ -322,9 +445,10 @@ def _tangents():
     one = rng.normal(-40, 1, (1, 2))
     with_zero = rng.normal(-5, 1, (4, 3))
     with_zero[2, 1] = -np.inf
-    touching = (rng.normal(0.3, 0.7, log_w.shape[1]) for log_w in (moderate, far, one, with_zero))
-    cases = zip((moderate, far, one, with_zero), touching, strict=True)
-    return [(log_w, _log_mean(log_w) + off) for log_w, off in cases]
+    return [  # far enough from where it touches that a clipped weight is seen
+        (log_w, _log_mean(log_w) + np.linspace(-1.2, 1.5, log_w.shape[1]))
+        for log_w in (moderate, far, one, with_zero)
+    ]
 
 
 def _is_above(bound):
@@ -333,6 +457,17 @@ def _is_above(bound):
     level = _log_mean(log_w)
     bounds = [np.asarray(bound(log_w, level + off)) for off in (-2.0, -0.3, 0.0, 0.4, 3.0)]
     return all((b >= level - 1e-4).all() for b in bounds) and np.allclose(bounds[2], level)
+
+
+def _clipped_tangent(low):
+    return lambda log_w, log_c: (
+        np.exp(np.maximum(log_w, low) - np.maximum(log_c, low)).mean(0) - 1 + log_c
+    )
+
+
+def _tangent_above(tiny):
+    """The tangent with a small number under the line, against 0/0."""
+    return lambda log_w, log_c: np.exp(log_w).mean(0) / (np.exp(log_c) + tiny) - 1 + log_c
 
 
 _TANGENT = Function(
@@ -397,6 +532,40 @@ _TANGENT = Function(
         "you used log a >= 1 - c/a + log c, which is a bound from below": (
             lambda log_w, log_c: 1 - np.exp(log_c - log_w).mean(0) + log_c
         ),
+        "you took the logarithm of the ratio: the tangent rises with the ratio itself": (
+            lambda log_w, _log_c: _log_mean(log_w) - 1
+        ),
+        "you left out the division by c, of c as well: the slope of the logarithm at c is 1/c": (
+            lambda log_w, log_c: np.exp(log_w).mean(0) - np.exp(log_c) + log_c
+        ),
+        "you added c: the tangent touches at the height log c": (
+            lambda log_w, log_c: np.exp(log_w - log_c).mean(0) - 1 + np.exp(log_c)
+        ),
+        "you subtracted the mean of log c over the examples: each has a c of its own": (
+            lambda log_w, log_c: _tangent_bound(log_w, np.full_like(log_c, log_c.mean()))
+        ),
+        "you took the largest weight of each example for the mean": (
+            lambda log_w, log_c: np.exp(log_w.max(0) - log_c) - 1 + log_c
+        ),
+        "you took c from these draws, as their mean: log_c is given": (
+            lambda log_w, _log_c: log_w.mean(0) + np.exp(log_w - log_w.mean(0)).mean(0) - 1
+        ),
+        **{
+            f"you put a number such as {tiny:g} under the line: subtract log c first": (
+                _tangent_above(tiny)
+            )
+            for tiny in (1e-8, 1e-16, 1e-30, 1e-300)
+        },
+        "you added log c twice": lambda log_w, log_c: _tangent_bound(log_w, log_c) + log_c,
+        "you subtracted log K: the mean has its division by K already": (
+            lambda log_w, log_c: _tangent_bound(log_w, log_c) - math.log(len(log_w))
+        ),
+        **{
+            f"you clipped the log weights, as at {low}: subtract log c first, and none is tiny": (
+                _clipped_tangent(low)
+            )
+            for low in (-30, -100)
+        },
         "you used log c for c": (
             lambda log_w, log_c: np.exp(log_w).mean(0) / log_c - 1 + np.log(log_c)
         ),

@@ -40,11 +40,28 @@ _BATCH = Value(
             _SPREAD / math.sqrt(_DIGITS + _DRAWS)
         ),
         "you gave the spread of a single draw: a mean varies less": _SPREAD,
+        "you left out the draws, and took no root: the standard deviation falls with the root": (
+            _SPREAD / _DIGITS
+        ),
+        "you left out the batch, and took no root: the standard deviation falls with the root": (
+            _SPREAD / _DRAWS
+        ),
+        "you took 9 for a variance: it is a standard deviation": (
+            math.sqrt(_SPREAD / (_DIGITS * _DRAWS))
+        ),
+        "you added the noise of the draws to that of the batch: all 400 draws are averaged, in one "
+        "mean": math.hypot(_SPREAD / math.sqrt(_DIGITS), _SPREAD / math.sqrt(_DRAWS)),
+        "you added two standard deviations: all 400 draws are averaged, in one mean": (
+            _SPREAD / math.sqrt(_DIGITS) + _SPREAD / math.sqrt(_DRAWS)
+        ),
     },
 )
 
 
 # 02b.2: the gradient that reaches the encoder.
+
+
+_SHIFT = math.log(math.e - 1)  # the package's, where a scale of one has the raw number zero
 
 
 def _softplus(raw):
@@ -155,6 +172,59 @@ _GRADIENT = Function(
         "you gave the KL the slope scale - 1: that of -log scale is -1/scale": (
             _backward(kl_by_scale=lambda scale: scale - 1)
         ),
+        "you averaged z first, and the noise: f' is taken at each draw": (
+            lambda slope, loc, raw, noise: _backward()(
+                slope, loc, raw, noise[:1] * 0 + noise.mean()
+            )
+        ),
+        "you subtracted loc^2 / 2: its slope by loc is loc": (
+            lambda slope, loc, raw, noise: (
+                _backward(kl=0)(slope, loc, raw, noise)[0] - loc**2 / 2,
+                _backward()(slope, loc, raw, noise)[1],
+            )
+        ),
+        "you divided the noise by the scale, as the score function does: dz/dscale is the noise": (
+            _backward(moved_by=lambda noise, scale: noise / scale)
+        ),
+        "you divided by the scale squared in the slope of the KL: that of -log scale is -1/scale": (
+            _backward(kl_by_scale=lambda scale: scale - 1 / scale**2)
+        ),
+        "you forgot the half: (scale^2 - 1)/2 has the slope scale": (
+            _backward(kl_by_scale=lambda scale: 2 * scale - 1 / scale)
+        ),
+        "you left the scale itself out of the slope of the KL, scale - 1/scale": (
+            _backward(kl_by_scale=lambda scale: -1 / scale)
+        ),
+        "you turned the slope of the KL by the scale round: it is scale - 1/scale": (
+            _backward(kl_by_scale=lambda scale: 1 / scale - scale)
+        ),
+        "you subtracted the KL itself where its slope by the scale is asked": (
+            _backward(kl_by_scale=lambda scale: (scale**2 - 1) / 2 - np.log(scale))
+        ),
+        "you took the sigmoid of the scale: the slope of the softplus is the sigmoid of raw": (
+            _backward(scale_slope=lambda raw: _sigmoid(_softplus(raw)))
+        ),
+        "you took the sigmoid of -raw: the slope of the softplus is the sigmoid of raw": (
+            _backward(scale_slope=lambda raw: _sigmoid(-raw))
+        ),
+        "you took exp(raw) for the slope of the softplus: divide it by 1 + exp(raw)": (
+            _backward(scale_slope=np.exp)
+        ),
+        "you divided by the sigmoid: the chain rule multiplies": (
+            _backward(scale_slope=lambda raw: 1 / _sigmoid(raw))
+        ),
+        "you left the KL out of d/dloc: its slope there is loc": (
+            lambda *case: (_backward(kl=0)(*case)[0], _backward()(*case)[1])
+        ),
+        "you left the KL out of d/draw: its slope by the scale is scale - 1/scale": (
+            lambda *case: (_backward()(*case)[0], _backward(kl=0)(*case)[1])
+        ),
+        "you returned the gradient of the loss, minus the ELBO, in d/draw alone": (
+            lambda *case: (_backward()(*case)[0], -_backward()(*case)[1])
+        ),
+        "you added the shift log(e - 1): here the scale is softplus(raw)": (
+            lambda slope, loc, raw, noise: _backward()(slope, loc, raw + _SHIFT, noise)
+        ),
         "you left the KL without the sigmoid: its scale comes from raw, too": _raw_kl,
         "you multiplied two means: the mean of a product is asked": _two_means,
         "you summed over the draws: the reconstruction is their mean": _backward(mean=np.sum),
@@ -207,6 +277,21 @@ def _with_z_for_distance(f, loc, scale, noise):
     values = f(loc + scale * noise)
     values, z = values - _others(values), loc + scale * noise
     return (values * z).mean() / scale**2, (values * ((z / scale) ** 2 - 1)).mean() / scale
+
+
+def _with_two_means(left):
+    """The mean of the values times the mean of the scores."""
+
+    def gradient(f, loc, scale, noise):
+        values = left(f(loc + scale * noise))
+        scores = _right_loc(noise, scale), _right_scale(noise, scale)
+        return tuple(values.mean() * score.mean() for score in scores)
+
+    return gradient
+
+
+def _with_f_at_loc(f, loc, scale, noise):
+    return _scored(left=lambda v: v - f(np.full_like(noise, loc)))(f, loc, scale, noise)
 
 
 def _by_differences(f, loc, scale, noise):
@@ -273,6 +358,47 @@ _SCORE = Function(
             _scored(score_scale=_right_loc)
         ),
         "you forgot to subtract loc: the score has z - loc": _with_z_for_distance,
+        "you put z where the noise belongs: the score has (z - loc) / scale": (
+            lambda f, loc, scale, noise: _scored(
+                lambda noise, scale: (loc + scale * noise) / scale,
+                lambda noise, scale: ((loc + scale * noise) ** 2 - 1) / scale,
+            )(f, loc, scale, noise)
+        ),
+        "you put z - loc where the noise belongs: divide it by the scale first": (
+            _scored(lambda noise, _: noise, lambda noise, scale: scale * noise**2 - 1 / scale)
+        ),
+        "you used log q itself for its slopes: the score is d log q / dloc and d log q / dscale": (
+            _scored(*2 * [lambda noise, scale: -(noise**2) / 2 - np.log(scale)])
+        ),
+        "you multiplied two means: the mean of f times the score is asked, draw by draw": (
+            _with_two_means(lambda v: v)
+        ),
+        "you multiplied two means, of which the first is zero: the mean of the product is asked": (
+            _with_two_means(lambda v: v - _others(v))
+        ),
+        "you used the baseline for d/dloc only": (
+            lambda *case: (_score(*case)[0], _scored(left=lambda v: v)(*case)[1])
+        ),
+        "you used the baseline for d/dscale only": (
+            lambda *case: (_scored(left=lambda v: v)(*case)[0], _score(*case)[1])
+        ),
+        "you took f(loc) for the baseline: the mean of f over the other draws is asked": (
+            _with_f_at_loc
+        ),
+        "you subtracted the sum of f over the other draws: divide it by S - 1": (
+            _scored(left=lambda v: v - (v.sum() - v))
+        ),
+        "you multiplied f by the density and not by the score": (
+            _scored(
+                *2 * [lambda noise, scale: np.exp(-(noise**2) / 2) / scale / math.sqrt(2 * math.pi)]
+            )
+        ),
+        "you turned the sign of the score: d log q / dloc is (z - loc) / scale^2": (
+            _scored(lambda noise, scale: -noise / scale)
+        ),
+        "you multiplied by the scale: d log q / dloc is noise / scale": (
+            _scored(lambda noise, scale: noise * scale, lambda noise, scale: (noise**2 - 1) * scale)
+        ),
         "you evaluated f at the noise: it belongs at z = loc + scale * noise": (
             lambda f, loc, scale, noise: _score(lambda _: f(noise), loc, scale, noise)
         ),
@@ -327,6 +453,10 @@ def _reversed(loc, raw):
         return (0.5 * ((1 + loc**2) / scale**2 - 1) + _log_softplus(raw)).sum(-1)
 
 
+def _loc_as_it_is(loc, raw):
+    return _kl_from_raw()(0 * loc, raw) + loc.sum(-1) / 2
+
+
 def _raw_scales():
     rng = np.random.default_rng(40)
     locs = rng.normal(size=(5, 3))
@@ -335,6 +465,10 @@ def _raw_scales():
         np.array([[1000.0, 2.0, 90.0], [500.0, 0.0, -1.0]]),
     )
     return [(locs, 2 * rng.normal(size=(5, 3))), (locs[:2, :2], low), (locs[:2], high)]
+
+
+_MACHINE = [np.finfo(dtype).eps for dtype in ("float32", "float64")] + [np.finfo("float64").tiny]
+_FLOORS = [10.0**-k for k in (3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 20, 30, 38, 300)] + _MACHINE
 
 
 _SAFE_KL = Function(
@@ -354,10 +488,40 @@ _SAFE_KL = Function(
             f"you put a floor of {floor:g} under the scale: finite, but not this KL": (
                 _kl_from_raw(lambda raw, floor=floor: floor + _softplus(raw), None)
             )
-            for floor in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12, 1e-20)
+            for floor in _FLOORS
         },
-        "you clipped the raw scale at -30: finite, but not this KL": (
-            _kl_from_raw(lambda raw: _softplus(np.maximum(raw, -30)), None)
+        **{
+            f"you clipped the raw scale at {low}: finite, but not this KL": (
+                _kl_from_raw(lambda raw, low=low: _softplus(np.maximum(raw, low)), None)
+            )
+            for low in (-10, -20, -30, -40, -50, -60, -80, -88, -100, -500, -700)
+        },
+        **{
+            f"you clipped the raw scale to [-{ends}, {ends}]: finite, but not this KL": (
+                _kl_from_raw(lambda raw, ends=ends: _softplus(np.clip(raw, -ends, ends)), None)
+            )
+            for ends in (10, 20, 30, 40, 50, 60, 80, 88, 100, 500, 700)
+        },
+        "you took raw for log softplus(raw) below zero: it is so only far below": (
+            _kl_from_raw(log_scale_of=lambda raw: np.where(raw < 0, raw, _log_softplus(raw)))
+        ),
+        "you took raw for the scale above zero: softplus is so only far above": (
+            _kl_from_raw(lambda raw: np.where(raw > 0, raw, _softplus(raw)), None)
+        ),
+        "you used the package's scale, with its floor and shift: here it is softplus(raw)": (
+            _kl_from_raw(lambda raw: 1e-6 + _softplus(raw + _SHIFT), None)
+        ),
+        "you clipped the KL where it was infinite: it is finite, and log softplus(raw) is raw": (
+            lambda loc, raw: np.nan_to_num(_kl_from_raw(log_scale_of=None)(loc, raw))
+        ),
+        "you left out latents whose scale is zero: far below zero log softplus(raw) is raw": (
+            _kl_from_raw(
+                log_scale_of=None, total=lambda each: np.where(np.isinf(each), 0, each).sum(-1)
+            )
+        ),
+        "you did not square loc": _loc_as_it_is,
+        "you squared the sum of loc and scale: the squares are added": (
+            lambda loc, raw: _kl_from_raw()(loc, raw) + (loc * _softplus(raw)).sum(-1)
         ),
         "you added the shift log(e - 1): here the scale is softplus(raw)": (
             _kl_from_raw(
@@ -372,6 +536,9 @@ _SAFE_KL = Function(
             _kl_from_raw(lambda raw: np.exp(raw / 2), lambda raw: raw / 2)
         ),
         "you used exp(raw): softplus is asked": _kl_from_raw(np.exp, lambda raw: raw),
+        "you took softplus(raw) for the variance: it is the scale": _kl_from_raw(
+            lambda raw: np.sqrt(_softplus(raw)), lambda raw: _log_softplus(raw) / 2
+        ),
         "you did not square the scale": _kl_from_raw(lambda raw: np.sqrt(_softplus(raw))),
         "you forgot the minus one": _kl_from_raw(one=0.0),
         "you forgot the half before the squares": _kl_from_raw(half=1.0),
@@ -390,6 +557,9 @@ _SAFE_KL = Function(
         "you summed over the examples, too: each has its own": _kl_from_raw(total=np.sum),
         "you averaged over the examples: each has its own": (
             _kl_from_raw(total=lambda each: each.sum(-1).mean())
+        ),
+        "you summed over the examples and kept the latents: the last axis is summed": (
+            _kl_from_raw(total=lambda each: each.sum(0))
         ),
     },
     {
@@ -453,6 +623,44 @@ _EXCESS = Function(
         ),
         "you gave each latent's part: they add up": (
             lambda w, s, noise_scale: 0.5 * s**2 * (w**2).sum(0) / noise_scale**2
+        ),
+        "you left out the scale of q": (
+            lambda w, s, noise_scale: np.full(len(s), 0.5 * (w**2).sum() / noise_scale**2)
+        ),
+        "you multiplied two sums: each scale goes with its own column of W": (
+            lambda w, s, noise_scale: 0.5 * (s**2).sum(-1) * (w**2).sum() / noise_scale**2
+        ),
+        "you gave each pixel's part: they add up": (
+            lambda w, s, noise_scale: 0.5 * s**2 @ (w**2).T / noise_scale**2
+        ),
+        "you multiplied by the noise variance: a Normal divides by it": (
+            lambda w, s, noise_scale: 0.5 * s**2 @ (w**2).sum(0) * noise_scale**2
+        ),
+        "you kept the constant D log tau: both terms have it, and it cancels": (
+            lambda w, s, noise_scale: _excess(w, s, noise_scale) + len(w) * np.log(noise_scale)
+        ),
+        "you lost the constant D log tau of one term: both have it, and it cancels": (
+            lambda w, s, noise_scale: _excess(w, s, noise_scale) - len(w) * np.log(noise_scale)
+        ),
+        "you added the noise of x, half a nat a pixel: x is given, and no draw": (
+            lambda w, s, noise_scale: _excess(w, s, noise_scale) + 0.5 * len(w)
+        ),
+        "you squared neither W nor the scale": (
+            lambda w, s, noise_scale: 0.5 * s @ w.sum(0) / noise_scale**2
+        ),
+        "you took the norm of each column of W where its square is asked": (
+            lambda w, s, noise_scale: 0.5 * s**2 @ np.sqrt((w**2).sum(0)) / noise_scale**2
+        ),
+        "you squared the noise scale twice": (
+            lambda w, s, noise_scale: 0.5 * s**2 @ (w**2).sum(0) / noise_scale**4
+        ),
+        "you added the expected half nats, (1 - sigma^2) / 2: here the decoder is exact": (
+            lambda w, s, noise_scale: _excess(w, s, noise_scale) + 0.5 * (1 - s**2).sum(-1)
+        ),
+        "you subtracted the KL's part as well: it is the same in both, and cancels": (
+            lambda w, s, noise_scale: (
+                _excess(w, s, noise_scale) - (0.5 * (s**2 - 1) - np.log(s)).sum(-1)
+            )
         ),
         "you used the half nat for each latent, which holds for the best q only": (
             lambda _w, s, _: 0.5 * (1 - s**2).sum(-1)
