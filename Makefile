@@ -18,7 +18,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab notebooks student test test-all test-colab results benchmarks speed stamp clean
+.PHONY: help course lab notebooks student test test-all test-colab results benchmarks speed site \
+	stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -60,6 +61,9 @@ speed: .venv/installed  ## compares speeds with other codes and with floors (a q
 	@$(RUN) benchmarks/speed.py
 	@$(RUN) benchmarks/scaling.py
 
+site: .venv/site  ## builds the web site into build/site, offline
+	@$(RUN) tools/website.py
+
 stamp: .venv/installed  ## writes the GitHub address into badges and set-up cells (REPOSITORY=owner/name)
 	@$(RUN) tools/stamp.py $(REPOSITORY)
 
@@ -77,4 +81,8 @@ clean:  ## removes what these commands have made, .venv included
 	@$(PIP) --editable .
 	@echo "3 of 3: installing JupyterLab, pytest and what they need"
 	@$(PIP) --editable '.[course,test]'
+	@touch $@
+
+.venv/site: .venv/installed
+	@$(PIP) --editable '.[site]'
 	@touch $@

@@ -41,19 +41,20 @@ def draw(vae, x):
         1, 2, figsize=(10, 3.8), width_ratios=(3, 2), layout="constrained"
     )
     order = np.argsort(elbo - truth)[::-1]
-    left.axhline(0, color="black", label="log p(x), exact")
-    left.plot((bounds[20] - truth)[order], "x", color="#009E73", label="20-sample bound")
-    left.plot((elbo - truth)[order], "o", color="#0072B2", ms=3, label="ELBO")
-    left.set(xlabel="held-out digit, in order of its gap", ylabel="nats above log p(x)")
+    style = vt.plots.STYLE
+    left.axhline(0, label="log p(x), exact", **style["log p(x)"])
+    left.plot(
+        (bounds[20] - truth)[order], "x", color=style["IWAE"]["color"], label="20-sample bound"
+    )
+    left.plot((elbo - truth)[order], "o", color=style["ELBO"]["color"], ms=3, label="ELBO")
+    left.set(xlabel="held-out digit, in order of its gap", ylabel="value − log p(x) [nats]")
     left.set_yscale("symlog", linthresh=1)
     left.legend(loc="lower left")
-    lines = {
-        "log p(x)": np.full(len(K), truth.mean()),
-        "K-sample bound": [bounds[k].mean() for k in K],
-        "ELBO": np.full(len(K), elbo.mean()),
-    }
-    vt.plots.curves(K, lines, "K, samples", "mean, nats per example", ax=right)
-    right.set_xscale("log")
+    right.axhline(truth.mean(), label="log p(x)", **style["log p(x)"])
+    right.plot(K, [bounds[k].mean() for k in K], label="K-sample bound", **style["IWAE"])
+    right.axhline(elbo.mean(), label="ELBO", **style["ELBO"])
+    right.set(xlabel="K, samples", ylabel="mean of 150 digits [nats]", xscale="log")
+    right.legend(loc="center right")
     return figure
 
 

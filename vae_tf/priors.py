@@ -182,7 +182,7 @@ class Flow(Prior):
         latent_size: int,
         num_flows: int = 4,
         hidden: int = 16,
-        min_scale: float = 1e-3,
+        min_scale: float = 1e-6,
         **kwargs: Any,
     ):
         super().__init__(latent_size, **kwargs)

@@ -1,0 +1,70 @@
+"""How Sphinx builds the site; tools/website.py lays out its sources."""
+
+import re
+
+import vae_tf
+
+project = "The evidence lower bound"
+author = "The vae_tf authors"
+version = release = vae_tf.__version__
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_design",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 4
+myst_dmath_double_inline = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_use_rtype = False
+python_use_unqualified_type_names = True
+add_module_names = False
+
+html_theme = "furo"
+html_title = "The evidence lower bound"
+html_copy_source = True
+html_show_sphinx = False
+
+autodoc_inherit_docstrings = False  # those of Keras and TensorFlow Probability stand on their sites
+suppress_warnings = ["config.cache"]
+
+CODE = re.compile(r"`+[^`]*`+")
+
+
+def plain(text):
+    """A docstring's line as reStructuredText: `code` is code, and no other sign is markup."""
+    if text.lstrip().startswith((">>>", "...", "**")):
+        return text
+    parts, ends = CODE.split(text), CODE.findall(text)
+    parts = [re.sub(r"([*|]|_(?!\w))", r"\\\1", part) for part in parts]
+    code = [f"``{end.strip('`')}``" for end in ends] + [""]
+    return "".join(part + end for part, end in zip(parts, code, strict=True))
+
+
+def process(_app, _what, _name, obj, _options, lines):
+    """Called by autodoc for each docstring; TensorFlow Probability's own stay where they are."""
+    foreign = str(getattr(obj, "__module__", "")).startswith("tensorflow_probability")
+    lines[:] = [] if foreign else page(lines)
+
+
+def page(lines):
+    """A docstring in which a block that is set in after a colon is shown as it stands."""
+    block = False
+    for line, after, then in zip(lines, [*lines[1:], ""], [*lines[2:], "", ""], strict=True):
+        block = block and (not line or line.startswith("    "))
+        opens = line.endswith(":") and not after and then.startswith("    ")
+        yield line if block else plain(line) + ":" * opens
+        block = block or opens
+
+
+def setup(app):
+    """Connects the hook, before that of napoleon."""
+    app.connect("autodoc-process-docstring", process, priority=1)

@@ -1,0 +1,51 @@
+"""The site: what is folded in a lesson is folded on its page, and each room has its reference."""
+
+import importlib.util
+
+import pytest
+import website
+from stamp import ROOT, notebooks
+
+
+def configuration():
+    path = ROOT / "docs" / "site" / "conf.py"
+    spec = importlib.util.spec_from_file_location("site_configuration", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
+def test_a_page_folds_what_the_lesson_folds(path):
+    for cell in website.lesson(path).cells:
+        tags = set(cell.metadata.get("tags", []))
+        if cell.cell_type == "code":
+            assert ("hide-input" in tags) == bool(tags & website.FOLDED)
+            assert all(website.SHOWN >= one.get("data", {}).keys() for one in cell.outputs)
+
+
+def test_the_front_page_leads_to_every_lesson():
+    front = (ROOT / "docs" / "site" / "index.md").read_text(encoding="utf-8")
+    for path in notebooks():
+        assert f"notebooks/{path.stem}\n" in front
+
+
+@pytest.mark.parametrize("name", website.ROOMS)
+def test_a_room_shows_all_that_it_offers(name):
+    page = website.room_page(name)
+    assert website.public(name)
+    for each in website.public(name):
+        assert f":: {each}\n" in page
+
+
+def test_a_docstring_is_no_markup():
+    conf = configuration()
+    lines = ["Shape [K, *event], `x_train` and |a| of k_:", "", "    f(x) = x * y", "", "End *."]
+    assert list(conf.page(lines)) == [
+        r"Shape [K, \*event], ``x_train`` and \|a\| of k\_::",
+        "",
+        "    f(x) = x * y",
+        "",
+        r"End \*.",
+    ]
+    assert conf.plain(">>> 2 * x_") == ">>> 2 * x_"

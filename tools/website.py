@@ -1,0 +1,123 @@
+"""Builds the web site of the course into build/site (`make site`): offline, and no code is run.
+
+The sources are laid out as in the repository, so that every relative link between pages stays what
+it is: docs/, notebooks/ with their stored outputs, and api/ with a page for each room of the
+package. What is folded in a notebook is folded on its page.
+"""
+
+import importlib
+import inspect
+import posixpath
+import shutil
+import subprocess
+import sys
+
+import nbformat
+from stamp import ROOT, notebooks
+
+SOURCE, TARGET = ROOT / "build" / "site-source", ROOT / "build" / "site"
+PAGES = ROOT / "docs" / "site"  # the front page, the configuration, what only the site has
+ROOMS = (
+    "elbo data networks layers priors objectives schedules evidence gap diagnostics linear "
+    "disentanglement course plots checks results random support distributions"
+).split()
+FOLDED = {"set-up", "proof", "check"}
+SHOWN = {"text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/svg+xml"}
+
+
+def lesson(path):
+    """A notebook as its page shows it: folded cells, no output that a page cannot show."""
+    book = nbformat.read(path, as_version=4)
+    for cell in book.cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "code":
+            if FOLDED & set(tags):
+                cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.outputs = [one for one in map(shown, cell.outputs) if one]
+    return book
+
+
+def shown(output):
+    """An output without the kinds that only JupyterLab shows; None if nothing is left."""
+    if "data" not in output:
+        return output
+    output["data"] = {kind: of for kind, of in output["data"].items() if kind in SHOWN}
+    return output if output["data"] else None
+
+
+def room(name):
+    """A public module of the package."""
+    return getattr(importlib.import_module("vae_tf"), name)
+
+
+def public(name):
+    """{name: object} of what a room offers."""
+    module = room(name)
+    found = {each: getattr(module, each) for each in getattr(module, "__all__", ())}
+    return {each: one for each, one in found.items() if not inspect.ismodule(one)}
+
+
+def room_page(name):
+    """The reference of one room: its docstring, and all that it offers."""
+    title = f"vt.{name}"
+    lines = [title, "=" * len(title), "", f".. automodule:: vae_tf.{name}", "   :no-index:", ""]
+    lines += [f".. currentmodule:: vae_tf.{name}", ""]
+    for each, one in public(name).items():
+        if inspect.isclass(one):
+            lines += [f".. autoclass:: {each}", "   :members:", ""]
+        else:
+            lines += [f".. auto{'function' if callable(one) else 'data'}:: {each}", ""]
+    return "\n".join(lines)
+
+
+def without_page():
+    """Public names that the built site does not explain; there should be none."""
+    from sphinx.util.inventory import InventoryFile  # of the extra `site`, which tests do without
+
+    with (TARGET / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", posixpath.join)
+    known = {name for kind, of in inventory.items() if kind.startswith("py:") for name in of}
+    wanted = {f"vae_tf.{name}.{each}" for name in ROOMS for each in public(name)}
+    return sorted(wanted - known)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def assemble():
+    """Lays out the sources under build/site-source."""
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", SOURCE / "docs", ignore=shutil.ignore_patterns("site"))
+    shutil.copytree(PAGES, SOURCE, dirs_exist_ok=True)
+    for path in notebooks():
+        write(SOURCE / "notebooks" / path.name, nbformat.writes(lesson(path)) + "\n")
+    for name in ROOMS:
+        write(SOURCE / "api" / f"{name}.rst", room_page(name))
+    for name in (
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "data/README.md",
+        "benchmarks/README.md",
+        "LICENSE-text",
+    ):
+        write(SOURCE / name, (ROOT / name).read_text(encoding="utf-8"))
+
+
+def main():
+    """Assembles the sources and has Sphinx build them; a warning is an error."""
+    assemble()
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"]
+    done = subprocess.run([*command, str(SOURCE), str(TARGET)], cwd=ROOT)
+    if done.returncode:
+        return done.returncode
+    if missing := without_page():
+        print("Expected a page for every public name. Received none for:", ", ".join(missing))
+        return 1
+    print(f"open {(TARGET / 'index.html').relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
