@@ -31,6 +31,7 @@ class TestChecks:
     def test_shapes_types_and_nan(self):
         check = vt.checks.check
         assert "its shape is [2]" in str(check(np.ones(2), 1.0, atol=1.0))
+        assert "its shape is [0]" in str(check([], 1.0, atol=1.0))
         assert "no number" in str(check("one", 1.0, atol=1.0))
 
     @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -70,12 +71,21 @@ class TestValues:
     @pytest.mark.parametrize(
         "answer, word",
         [
-            (-3.4, "off by"),
+            (-3.5, "off by"),
             (-3.39, "off by"),
             (-truth, "sign"),
             (truth / np.log(2), "bits"),
             (2 * truth, "twice"),
             (truth / 2, "half"),
+            (-2 * truth, "sign is wrong, and it is twice"),
+            (truth / np.log(10), "base 10"),
+            (10 * truth, "ten times too large"),
+            (np.exp(truth), "exponential"),
+            (truth**2, "square"),
+            (1 / truth, "one over"),
+            (1 - truth, "one minus"),
+            (-3.4, "rounded too far"),
+            ([1.0, truth - 1.0], "did not sum over axis 0"),
             (np.nan, "NaN"),
             (-np.inf, "infinite"),
             ([truth, truth], "shape"),
@@ -94,6 +104,18 @@ class TestValues:
         assert not Value(truth).check([1000.0, 0.0013, 0.0])
         assert not Value(truth).check([1006.0, 0.001234, 0.0])
         assert not Value(0.0).check(0.006) and Value(0.0).check(0.004)
+
+    def test_the_nearest_mistake_is_named_and_may_be_rounded(self):
+        exercise = Value(2.0, {"you forgot": 1234.4, "you swapped": 1231.6, "you left out": 0.0375})
+        assert exercise.check(1233).reason == "you forgot"
+        assert exercise.check(1231.1).reason == "you swapped"
+        assert exercise.check(0.04).reason == "you left out"
+
+    def test_an_exponential_that_rounds_to_zero_is_not_named(self):
+        assert Value(-1000.0).check(0.0).reason == "it is off by 1e+03"
+
+    def test_copies_of_the_truth_are_no_average_that_was_left_out(self):
+        assert Value(2.0).check([2.0, 2.0]).reason == "its shape is [2] and not []"
 
     def test_a_mistake_of_another_shape(self):
         verdict = Value(1.0, {"you kept the examples apart": [0.5, 1.5]}).check([0.5, 1.5])
@@ -164,6 +186,66 @@ class TestFunctions:
         assert both.check(lambda x: [x, x * x]) and both.check(lambda x: np.array([x, x * x]))
 
 
+def total(x, y):
+    """[S, B], [B] -> [B]."""
+    return x.sum(axis=0) + y
+
+
+def unequal():
+    """Inputs [7, 5] with [5], and [4, 3] with [3]."""
+    rng = np.random.default_rng(0)
+    return [(rng.normal(size=size), rng.normal(size=size[1])) for size in ((7, 5), (4, 3))]
+
+
+class TestKindsOfMistakes:
+    """What is recognised in any function, by what it does to hidden inputs of unequal sizes."""
+
+    exercise = Function(total, unequal)
+    alone = Function(lambda x: x.sum(axis=0), lambda: [(x,) for x, _ in unequal()])
+    both = Function(lambda x: (x.mean(0), x.std(0)), alone.cases)
+
+    @pytest.mark.parametrize(
+        "answer, sentence",
+        [
+            (lambda x, y: total(x, y).mean(), "averaged over everything; its shape is [] and not"),
+            (lambda x, y: total(x, y).sum(), "summed over everything; its shape is [] and not [5]"),
+            (lambda x, y: total(x, y)[None], "an axis of length 1 too many"),
+            (lambda x, y: x + y / len(x), "you did not sum over axis 0"),
+            (lambda x, y: x + y, "axis 0 of `x` is left over"),
+            (lambda x, y: total(x, y) + 0.25, "too large by the same 0.25 everywhere"),
+            (
+                lambda x, y: total(x - 0.5, y),
+                "too small by the same 0.5 for each entry along axis 0",
+            ),
+            (lambda x, y: total(x, y) - np.log(2 * np.pi), "same 1.84, log(2 pi), everywhere"),
+            (lambda x, y: total(x, y) / len(x), "divided by the length of axis 0 of `x`: a mean"),
+            (lambda x, y: total(x, y) * y.size, "multiplied by the length of axis 1 of `x`: a sum"),
+            (lambda x, y: total(x, y) / np.sqrt(len(x)), "by the root of the length of axis 0"),
+            (lambda x, y: 0.3 * total(x, y), "it is 0.3 times what is asked, everywhere"),
+            (lambda x, y: x.mean(axis=0) + y, "off by"),
+            (lambda x, y: total(x, y) + x[0], "off by"),
+        ],
+    )
+    def test_named(self, answer, sentence):
+        verdict = self.exercise.check(answer)
+        assert verdict.status == "wrong" and sentence in str(verdict), verdict
+
+    def test_the_wrong_axis(self):
+        assert "along the wrong axis" in self.alone.check(lambda x: x.sum(axis=1)).reason
+        assert "it keeps axis 0 of `x`" in self.alone.check(lambda x: x.mean(axis=1)).reason
+
+    def test_one_of_several_results(self):
+        verdict = self.both.check(lambda x: (x.mean(0), 1.5 * x.std(0)))
+        assert verdict.reason.startswith("result 1 is right, result 2 is not: it is 1.5 times")
+        verdict = self.both.check(lambda x: (-x.mean(0), x.std(0)))
+        assert verdict.reason == "result 2 is right, result 1 is not: its sign is wrong"
+        assert "returns 1 thing and not 2" in str(self.both.check(lambda x: x.mean(0)))
+
+    def test_cases_of_one_size_tell_no_length(self):
+        same = Function(lambda x: x.sum(0), lambda: [(np.ones((4, 2)),), (np.eye(4)[:, :2],)])
+        assert "length of axis" not in str(same.check(lambda x: x.mean(0)))
+
+
 EXERCISES = exercises.numbers()
 
 
@@ -214,8 +296,9 @@ def stands_in(number, text):
     "number", [n for n in EXERCISES if isinstance(exercises.exercise(n), Value)]
 )
 def test_no_page_tells_the_answer(number):
-    truth = float(np.asarray(exercises.exercise(number).truth))
-    assert stands_in(truth, page(number.partition(".")[0])) == []
+    parts = np.ravel(exercises.exercise(number).truth)
+    told = [stands_in(float(part), page(number.partition(".")[0])) for part in parts]
+    assert not all(told), told
 
 
 def test_an_answer_on_a_page_would_be_found():

@@ -25,6 +25,10 @@ _one_pixel = Value(
         "you swapped the two: 63 pixels are 1 and a single one is 0": 63 * _OFF + _ON,
         "you multiplied before the logarithm: log(63 p) is not 63 log(p)": np.log(63 * 0.9) + _OFF,
         "you took -log(0.9) for log(1 - 0.9)": 62 * _ON,
+        "you counted 64 pixels that are 1: one of the 64 is 0": 64 * _ON + _OFF,
+        "you averaged over what the pixels might be: they are 63 ones and a zero": (
+            64 * (0.9 * _ON + 0.1 * _OFF)
+        ),
     },
 )
 
@@ -48,6 +52,14 @@ def _joint_of(likelihood, prior):
 
 def _log_joint(x, z, a):
     return _joint_of(_likelihood(x, a), _prior(z))
+
+
+def _of_probabilities(x, p):
+    return x * np.log(p) + (1 - x) * np.log(1 - p)
+
+
+def _sigmoid(a):
+    return 1 / (1 + np.exp(-a))
 
 
 def _images():
@@ -100,6 +112,39 @@ _joint = Function(
         ),
         "you averaged over pixels and latents: both are events, and summed": (
             lambda x, z, a: _likelihood(x, a).mean(-1) + _prior(z).mean(-1)
+        ),
+        "you averaged over the pixels: they are one event, and summed": (
+            lambda x, z, a: _likelihood(x, a).mean(-1) + _prior(z).sum(-1)
+        ),
+        "you averaged over the latents: they are one event, and summed": (
+            lambda x, z, a: _likelihood(x, a).sum(-1) + _prior(z).mean(-1)
+        ),
+        "you took the logits for probabilities: p is 1 / (1 + exp(-logit))": (
+            lambda x, z, a: _joint_of(_of_probabilities(x, a), _prior(z))
+        ),
+        "you clipped the logits as if they were probabilities: p is 1 / (1 + exp(-logit))": (
+            lambda x, z, a: _joint_of(_of_probabilities(x, np.clip(a, 1e-7, 1 - 1e-7)), _prior(z))
+        ),
+        "you added up p and 1 - p of the pixels without their logarithms": (
+            lambda x, z, a: _joint_of(x * _sigmoid(a) + (1 - x) * _sigmoid(-a), _prior(z))
+        ),
+        "you left out the logarithm's term: a pixel has x a - log(1 + exp(a))": (
+            lambda x, z, a: _joint_of(x * a, _prior(z))
+        ),
+        "you forgot the square of z in the prior": (
+            lambda x, z, a: _joint_of(_likelihood(x, a), -0.5 * (z + np.log(2 * np.pi)))
+        ),
+        "you changed the sign of z^2 in the prior: it is -z^2 / 2": (
+            lambda x, z, a: _joint_of(_likelihood(x, a), _prior(z) + z**2)
+        ),
+        "you took log(2 pi) / 2 of the prior with a plus": (
+            lambda x, z, a: _joint_of(_likelihood(x, a), _prior(z) + np.log(2 * np.pi))
+        ),
+        "you multiplied the logarithms: the logarithm of a product is a sum": (
+            lambda x, z, a: _likelihood(x, a).sum(-1) * _prior(z).sum(-1)
+        ),
+        "you added the density of the prior: its logarithm is added": (
+            lambda x, z, a: _likelihood(x, a).sum(-1) + np.exp(_prior(z).sum(-1))
         ),
         "you summed over samples and batch, too: [S, B] is asked": (
             lambda x, z, a: _log_joint(x, z, a).sum()
@@ -183,6 +228,61 @@ _two_normals = Function(
         "you left out the 1/2 of the last term": (
             lambda m, s, n, t: (np.log(t / s) - 0.5 + (s**2 + (m - n) ** 2) / t**2).sum(-1)
         ),
+        "you did not square scale_p under the last fraction": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + (m - n) ** 2) / t).sum(-1)
+        ),
+        "you did not square scale_q in the last fraction": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s + (m - n) ** 2) / t**2).sum(-1)
+        ),
+        "you did not square the distance of the centres": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + m - n) / t**2).sum(-1)
+        ),
+        "you took the distance of the centres without its square": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + abs(m - n)) / t**2).sum(-1)
+        ),
+        "you took the difference of the squares for the square of the difference": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + m**2 - n**2) / t**2).sum(-1)
+        ),
+        "you divided only one of two terms by 2 scale_p^2: scale_q^2 and the squared distance": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + s**2 + 0.5 * ((m - n) / t) ** 2).sum(-1)
+        ),
+        "you divided by 2 and then multiplied by scale_p^2: 2 scale_p^2 is below the line": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + (m - n) ** 2) * t**2).sum(-1)
+        ),
+        "you left out scale_p^2 below the line": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + (m - n) ** 2)).sum(-1)
+        ),
+        "you divided by scale_q^2: the last term has scale_p^2 below the line": (
+            lambda m, s, n, t: (np.log(t / s) - 0.5 + 0.5 * (s**2 + (m - n) ** 2) / s**2).sum(-1)
+        ),
+        "you took the difference of the scales: under q, (z - loc_p)^2 has scale_q^2 alone": (
+            lambda m, s, n, t: (
+                np.log(t / s) - 0.5 + 0.5 * ((s - t) ** 2 + (m - n) ** 2) / t**2
+            ).sum(-1)
+        ),
+        "you put loc_q - loc_p for z - loc_q: under q, (z - loc_q)^2 averages to scale_q^2": (
+            lambda m, s, n, t: (
+                np.log(t / s) - 0.5 * ((m - n) / s) ** 2 + 0.5 * (s**2 + (m - n) ** 2) / t**2
+            ).sum(-1)
+        ),
+        "you took 1/2 away once: it belongs to each latent": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 0.5).sum(-1) - 0.5
+        ),
+        "you took 1 away where each latent has 1/2": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - 0.5).sum(-1)
+        ),
+        "you added the 1/2 of each latent: it is taken away": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + 1).sum(-1)
+        ),
+        "you took the logarithm of the variances: halve it, or take that of the scales": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) + np.log(t / s)).sum(-1)
+        ),
+        "you halved the logarithm of the scales: half belongs to that of the variances": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - 0.5 * np.log(t / s)).sum(-1)
+        ),
+        "you took the logarithm of the scales to base 2": (
+            lambda m, s, n, t: (_each_kl(m, s, n, t) - np.log(t / s) + np.log2(t / s)).sum(-1)
+        ),
     },
 )
 
@@ -243,6 +343,54 @@ _draws = Function(
         ),
         "you gave the variance of the mean as the error: its square root is asked": (
             _with_error(lambda r: r.var(0, ddof=1) / len(r))
+        ),
+        "you took the variance in the error: the standard deviation is divided by sqrt(S)": (
+            _with_error(lambda r: r.var(0, ddof=1) / np.sqrt(len(r)))
+        ),
+        "you gave the variance as the error: take its root, and divide by sqrt(S)": (
+            _with_error(lambda r: r.var(0, ddof=1))
+        ),
+        "you divided by the root of B, the number of distributions: S draws are averaged": (
+            _with_error(lambda r: r.std(0, ddof=1) / np.sqrt(r.shape[1]))
+        ),
+        "you divided by the root of S times B: each mean has S draws": (
+            _with_error(lambda r: r.std(0, ddof=1) / np.sqrt(r.size))
+        ),
+        "you divided by the root of S - 1 after ddof=1: sqrt(S) is asked": (
+            _with_error(lambda r: r.std(0, ddof=1) / np.sqrt(len(r) - 1))
+        ),
+        "you multiplied the standard deviation by sqrt(S): the error falls with S": (
+            _with_error(lambda r: r.std(0, ddof=1) * np.sqrt(len(r)))
+        ),
+        "you took one error for all distributions: [B] is asked, along the first axis": (
+            lambda q, p: ((q - p).mean(0), (q - p).std(ddof=1) / np.sqrt(len(q)))
+        ),
+        "you took the spread of log q alone: that of the log ratio is asked": (
+            lambda q, p: ((q - p).mean(0), _mean_and_error(q)[1])
+        ),
+        "you took the median: an expectation is estimated by the mean": (
+            lambda q, p: (np.median(q - p, 0), _mean_and_error(q - p)[1])
+        ),
+        "you added the variances of log q and log p: take that of their difference": (
+            lambda q, p: (
+                (q - p).mean(0),
+                np.sqrt((q.var(0, ddof=1) + p.var(0, ddof=1)) / len(q)),
+            )
+        ),
+        "you took the logarithm of the mean ratio: the mean of the log ratio is asked": (
+            lambda q, p: (np.log(np.exp(q - p).mean(0)), _mean_and_error(q - p)[1])
+        ),
+        "you took the absolute value of the log ratio: single draws may be negative": (
+            lambda q, p: _mean_and_error(abs(q - p))
+        ),
+        "you weighted the log ratio by q and summed: the draws come from q already": (
+            lambda q, p: ((np.exp(q) * (q - p)).sum(0), _mean_and_error(q - p)[1])
+        ),
+        "you weighted the log ratio by q in estimate and error: the draws come from q already": (
+            lambda q, p: (
+                (np.exp(q) * (q - p)).sum(0),
+                _mean_and_error(np.exp(q) * (q - p))[1],
+            )
         ),
     },
 )

@@ -44,6 +44,20 @@ _BILL = Value(
         "you turned the KL from bits into nats: it is in nats already": (
             _LOG_P - _RECONSTRUCTION + _KL * math.log(2)
         ),
+        "you took the KL for a cost of each pixel: it is one number for the image": (
+            _LOG_P - _RECONSTRUCTION + _KL * _PIXELS
+        ),
+        "you forgot the minus of log p(x)": -_LOG_P - (_RECONSTRUCTION - _KL),
+        "you left out the reconstruction, or divided by 784 pixels what is divided by them "
+        "already": _LOG_P + _KL,
+        "you added log p(x) and the ELBO: the gap is their difference": (
+            _LOG_P + (_RECONSTRUCTION - _KL)
+        ),
+        "you stopped at the reconstruction: the KL and log p(x) are left": _RECONSTRUCTION,
+        "you divided the gap by log 2: nats are asked, and it is in nats": (
+            (_LOG_P - _RECONSTRUCTION + _KL) / math.log(2)
+        ),
+        "you took 0.180 for the bits of the whole image, and for nats": _LOG_P + _BITS + _KL,
     },
     atol=0.03,  # a reconstruction that was rounded to one digit
 )
@@ -75,10 +89,21 @@ def _elbo_by_probabilities(x, logits, loc, scale):
     return log_pixels.sum(-1).mean(0) - _kl(loc, scale).sum(-1)
 
 
-def _elbo_by_clipping(x, logits, loc, scale):
-    p = np.clip(1 / (1 + np.exp(-logits)), 1e-7, 1 - 1e-7)
-    log_pixels = x * np.log(p) + (1 - x) * np.log(1 - p)
-    return log_pixels.sum(-1).mean(0) - _kl(loc, scale).sum(-1)
+def _elbo_by_mean_probabilities(x, logits, loc, scale):
+    p = 1 / (1 + np.exp(-logits))
+    p = np.where(x > 0, p, 1 - p).mean(0)
+    return np.log(p).sum(-1) - _kl(loc, scale).sum(-1)
+
+
+def _elbo_by_clipping(eps):
+    """An ELBO whose probabilities stay between eps and 1 - eps."""
+
+    def elbo(x, logits, loc, scale):
+        p = np.clip(1 / (1 + np.exp(-logits)), eps, 1 - eps)
+        log_pixels = x * np.log(p) + (1 - x) * np.log(1 - p)
+        return log_pixels.sum(-1).mean(0) - _kl(loc, scale).sum(-1)
+
+    return elbo
 
 
 def _elbo_of(pixels=np.sum, samples=np.mean, latents=np.sum, kl=_kl, weight=1.0):
@@ -145,8 +170,82 @@ _ELBO = Function(
         "you forgot the logarithm of the scale in the KL": _elbo_of(
             kl=lambda loc, scale: 0.5 * (loc**2 + scale**2 - 1)
         ),
-        "you clipped probabilities, which changes what a logit of 900 costs: stay with "
-        "x a - log(1 + e^a)": _elbo_by_clipping,
+        "you exponentiated before the mean over samples: E[log p(x|z)] is a mean of logarithms": (
+            lambda x, logits, loc, scale: (
+                _log_sum_exp(_log_pixels(x, logits).sum(-1))
+                - np.log(len(logits))
+                - _kl(loc, scale).sum(-1)
+            )
+        ),
+        "you averaged the logits over the samples: log p(x|z) is averaged": (
+            lambda x, logits, loc, scale: _elbo(x, logits.mean(0, keepdims=True), loc, scale)
+        ),
+        "you averaged the probabilities over the samples: log p(x|z) is averaged": (
+            _elbo_by_mean_probabilities
+        ),
+        "you took only the first sample: an expectation is estimated by their mean": (
+            lambda x, logits, loc, scale: _elbo(x, logits[:1], loc, scale)
+        ),
+        "you summed the KL over the batch too: each example has a KL of its own": (
+            lambda x, logits, loc, scale: (
+                _log_pixels(x, logits).sum(-1).mean(0) - _kl(loc, scale).sum()
+            )
+        ),
+        "you averaged the KL over the batch: each example has a KL of its own": (
+            lambda x, logits, loc, scale: (
+                _log_pixels(x, logits).sum(-1).mean(0) - _kl(loc, scale).sum(-1).mean()
+            )
+        ),
+        "you averaged the KL over latents and batch: sum it over the latents of each example": (
+            lambda x, logits, loc, scale: (
+                _log_pixels(x, logits).sum(-1).mean(0) - _kl(loc, scale).mean()
+            )
+        ),
+        "you forgot the square of loc in the KL": _elbo_of(
+            kl=lambda loc, scale: _kl(loc, scale) + 0.5 * (loc - loc**2)
+        ),
+        "you forgot the square of scale in the KL": _elbo_of(
+            kl=lambda loc, scale: _kl(loc, scale) + 0.5 * (scale - scale**2)
+        ),
+        "you left out loc: the KL grows with the distance from the prior's centre": _elbo_of(
+            kl=lambda loc, scale: _kl(0 * loc, scale)
+        ),
+        "you took the KL the other way round, KL(p || q)": _elbo_of(
+            kl=lambda loc, scale: np.log(scale) - 0.5 + 0.5 * (1 + loc**2) / scale**2
+        ),
+        "you changed the sign of the logarithm of the scale in the KL": _elbo_of(
+            kl=lambda loc, scale: _kl(loc, scale) + 2 * np.log(scale)
+        ),
+        "you left out the pixels that are 0: they have a probability too": (
+            lambda x, logits, loc, scale: (
+                (x * _log_pixels(x, logits)).sum(-1).mean(0) - _kl(loc, scale).sum(-1)
+            )
+        ),
+        "you swapped 0 and 1: the logit is that of a 1": (
+            lambda x, logits, loc, scale: _elbo(1 - x, logits, loc, scale)
+        ),
+        "you left out log(1 + e^a): a pixel has x a - log(1 + e^a)": (
+            lambda x, logits, loc, scale: (x * logits).sum(-1).mean(0) - _kl(loc, scale).sum(-1)
+        ),
+        "you took the cross-entropy, a cost, for the log-likelihood: they differ in sign": (
+            lambda x, logits, loc, scale: (
+                -_log_pixels(x, logits).sum(-1).mean(0) - _kl(loc, scale).sum(-1)
+            )
+        ),
+        **{
+            f"you clipped probabilities at {eps:g}, which changes what a logit of 900 costs: stay "
+            "with x a - log(1 + e^a)": _elbo_by_clipping(eps)
+            for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)
+        },
+        "you took the best sample: an expectation is estimated by the mean": _elbo_of(
+            samples=np.max
+        ),
+        "you took the minus one of the KL once: it belongs to each latent": (
+            lambda x, logits, loc, scale: _elbo(x, logits, loc, scale) - 0.5 * (loc.shape[-1] - 1)
+        ),
+        "you took the logarithm of the scale to base 10": _elbo_of(
+            kl=lambda loc, scale: 0.5 * (loc**2 + scale**2 - 1) - np.log10(scale)
+        ),
         "you wrote log(1 + exp(a)), which is infinite for a logit of 900: np.logaddexp(0, a) is "
         "not": _elbo_by_one_plus_exp,
         "you went through probabilities, whose logarithm is that of zero for a logit of 900: stay "
@@ -216,6 +315,34 @@ _IWAE = Function(
             lambda log_w: log_w.max() + np.log(np.exp(log_w - log_w.max()).mean(0))
         ),
         "you returned the mean weight: its logarithm is asked": lambda log_w: np.exp(_iwae(log_w)),
+        "you divided by the number of examples: the mean is over the K samples": (
+            lambda log_w: _log_sum_exp(log_w) - np.log(log_w.shape[1])
+        ),
+        "you multiplied by the largest where it is added back": (
+            lambda log_w: _iwae(log_w - log_w.max(0)) * log_w.max(0)
+        ),
+        "you left out the logarithm of the mean weight": (
+            lambda log_w: log_w.max(0) + np.exp(_iwae(log_w - log_w.max(0)))
+        ),
+        "you took the logarithm of the sum, and divided it by K with the largest left out": (
+            lambda log_w: log_w.max(0) + _log_sum_exp(log_w - log_w.max(0)) / len(log_w)
+        ),
+        "you took out the mean, or the smallest, and not the largest: where one weight is zero its "
+        "logarithm is minus infinity": (
+            lambda log_w: log_w.mean(0) + np.log(np.exp(log_w - log_w.mean(0)).mean(0))
+        ),
+        "you added the largest in the exponent, where it is subtracted": (
+            lambda log_w: log_w.max(0) + np.log(np.exp(log_w + log_w.max(0)).mean(0))
+        ),
+        "you returned the bound of all examples together: [B] is asked": (
+            lambda log_w: _iwae(log_w).mean()
+        ),
+        "you added 1e-10 inside of the logarithm: that is far more than a weight near exp(-1000); "
+        "take the largest out first": lambda log_w: np.log(np.exp(log_w).mean(0) + 1e-10),
+        "you added 1e-8 inside of the logarithm: that is far more than a weight near exp(-1000); "
+        "take the largest out first": lambda log_w: np.log(np.exp(log_w).mean(0) + 1e-8),
+        "you clipped exponents far below zero, which changes weights near exp(-1000): take the "
+        "largest out first": lambda log_w: np.log(np.exp(np.maximum(log_w, -700)).mean(0)),
     },
     {
         "it should be the log weight itself where there is one sample, K = 1": (
@@ -307,6 +434,49 @@ _EVIDENCE = Function(
         "you exponentiated numbers near -1000, and got the logarithm of zero: take the largest out "
         "first": _naive_evidence,
         "you returned p(x): its logarithm is asked": lambda f: np.exp(_log_evidence(f)),
+        "you added the spacing: its logarithm is added": (
+            lambda f: _log_sum_exp(f(_NODES) + _LOG_PRIOR) + _SPACING
+        ),
+        "you added the logarithm of the spacing twice: the line has one axis": (
+            lambda f: _log_evidence(f) + np.log(_SPACING)
+        ),
+        "you averaged over the nodes where the integral is a sum times the spacing, and of "
+        "exponentials that are zero": lambda f: np.log(np.mean(np.exp(f(_NODES) + _LOG_PRIOR))),
+        "you averaged logarithms: densities are summed, then the logarithm is taken": (
+            lambda f: np.mean(f(_NODES) + _LOG_PRIOR)
+        ),
+        "you divided by the prior: the integrand is p(x|z) times p(z)": (
+            lambda f: _log_sum_exp(f(_NODES) - _LOG_PRIOR) + np.log(_SPACING)
+        ),
+        "you took the largest term for their sum": lambda f: np.max(f(_NODES) + _LOG_PRIOR),
+        "you took the largest term for their sum, times the spacing": (
+            lambda f: np.max(f(_NODES) + _LOG_PRIOR) + np.log(_SPACING)
+        ),
+        "you took the likelihood at its best node for the integral": lambda f: np.max(f(_NODES)),
+        "you took the prior's constant without its 1/2": (
+            lambda f: _log_evidence(f) - 0.5 * math.log(2 * math.pi)
+        ),
+        "you added the constant of the prior: it is -1/2 log(2 pi)": (
+            lambda f: _log_evidence(f) + math.log(2 * math.pi)
+        ),
+        "you forgot the square of z in the prior": (
+            lambda f: _log_evidence(lambda z: f(z) + 0.5 * z**2 - 0.5 * z)
+        ),
+        "you changed the sign in the exponent of the prior: it is -z^2 / 2": (
+            lambda f: _log_evidence(lambda z: f(z) + z**2)
+        ),
+        "you took the prior itself for its logarithm": (
+            lambda f: _log_sum_exp(f(_NODES) + np.exp(_LOG_PRIOR)) + np.log(_SPACING)
+        ),
+        "you took the log-likelihood for the likelihood: it is exponentiated first": (
+            lambda f: np.log(np.sum(f(_NODES) * np.exp(_LOG_PRIOR)) * _SPACING)
+        ),
+        "you multiplied the logarithms: that of a product is a sum": (
+            lambda f: _log_sum_exp(f(_NODES) * _LOG_PRIOR) + np.log(_SPACING)
+        ),
+        "you took log p(x|z) at z = 0, the prior's centre, for the integral": (
+            lambda f: f(np.zeros(1))[0]
+        ),
     },
 )
 
@@ -331,6 +501,22 @@ _BETA = Value(
         "you exchanged the two means: the KL is divided by eight, the likelihood by 100": (
             0.3 * 8 / 100
         ),
+        "you multiplied by eight latents where a mean divides by them, and forgot the pixels": (
+            0.3 * 8
+        ),
+        "you divided by 0.3 where the KL is multiplied by it": 100 / 8 / 0.3,
+        "you added the factor to the ratio of the two means: it multiplies": 0.3 + 100 / 8,
+        "you took two latents: these are eight": 0.3 / 2 * 100,
+        "you took 20 pixels: 10 by 10 are 100": 0.3 / 8 * 20,
+        "you divided by 0.3 where the KL is multiplied by it, and forgot the eight latents": (
+            100 / 0.3
+        ),
+        "you took it for the ELBO, whose beta is 1: here both terms are means": 1.0,
+        "you forgot the factor 0.3, and turned the ratio of the two means round": 8 / 100,
+        "you divided by 100 pixels and 8 latents, and forgot the factor 0.3": 1 / 800,
+        "you multiplied the two sizes, and forgot the factor 0.3": 800.0,
+        "you forgot the factor 0.3, and that the KL is a mean over eight latents": 100.0,
+        "you took the side of the image, and forgot that the KL is a mean": 0.3 * 10,
     },
 )
 
