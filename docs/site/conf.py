@@ -29,6 +29,7 @@ python_use_unqualified_type_names = True
 add_module_names = False
 
 html_theme = "furo"
+html_static_path = ["_static"]
 html_title = "The evidence lower bound"
 html_copy_source = True
 html_show_sphinx = False
