@@ -22,7 +22,8 @@ console.log(JSON.stringify(stored.heldOut.map((text) => {
   const tilted = { mean: q.mean, scale: [0.5, 0.2], angle: 0.7 };
   return {
     evidence: model.evidence(x).logEvidence, q, elbo: model.elbo(x, q),
-    tilted: model.elbo(x, tilted), bound: model.iwae(x, q, 20), mass: posterior.reduce((a, b) => a + b) * step * step,
+    tilted: model.elbo(x, tilted), bound: model.iwae(x, q, 20),
+    mass: posterior.reduce((a, b) => a + b) * step * step,
   };
 })));
 """
