@@ -54,6 +54,74 @@ def _without_log_q(log_joint, log_q, area):
     return log_p - (np.exp(log_q) * log_joint).sum(axis=0) * area
 
 
+def _equal_weights(log_joint, log_q, area):
+    return _log_sum(log_joint) + np.log(area) - (log_joint - log_q).mean(axis=0)
+
+
+def _weights_on_half(log_joint, log_q, area):
+    log_p = _log_sum(log_joint) + np.log(area)
+    return log_p - (np.exp(log_q) * log_joint - log_q).sum(axis=0) * area
+
+
+def _weights_of_the_joint(log_joint, log_q, area):
+    log_p = _log_sum(log_joint) + np.log(area)
+    return log_p - (np.exp(log_joint) * (log_joint - log_q)).sum(axis=0) * area
+
+
+def _largest_for_sum(log_joint, log_q, area):
+    return log_joint.max(axis=0) + np.log(area) - _elbo_on_grid(log_joint, log_q, area)
+
+
+def _node_count_for_area(log_joint, log_q, area):
+    return _log_sum(log_joint) - np.log(len(log_joint)) - _elbo_on_grid(log_joint, log_q, area)
+
+
+def _mean_for_elbo(log_joint, log_q, area):
+    elbo = (np.exp(log_q) * (log_joint - log_q)).mean(axis=0)
+    return _log_sum(log_joint) + np.log(area) - elbo
+
+
+def _means_for_both(log_joint, log_q, _):
+    elbo = (np.exp(log_q) * (log_joint - log_q)).mean(axis=0)
+    return _log_sum(log_joint) - np.log(len(log_joint)) - elbo
+
+
+def _weights_of_log_q(log_joint, log_q, area):
+    log_posterior = log_joint - _log_sum(log_joint) - np.log(area)
+    return (log_q * (log_q - log_posterior)).sum(axis=0) * area
+
+
+def _weights_of_the_posterior(log_joint, log_q, area):
+    return -_reversed_on_grid(log_joint, log_q, area)
+
+
+def _posterior_for_its_log(log_joint, log_q, area):
+    posterior = np.exp(log_joint - _log_sum(log_joint)) / area
+    return (np.exp(log_q) * (log_q - posterior)).sum(axis=0) * area
+
+
+def _normalised_and_area(log_joint, log_q, area):
+    return _gap_on_grid(log_joint, log_q, area) / np.exp(log_q).sum(axis=0)
+
+
+def _area_outside_the_log(log_joint, log_q, area):
+    return _log_sum(log_joint) * area - _elbo_on_grid(log_joint, log_q, area)
+
+
+def _one_elbo_for_all(log_joint, log_q, area):
+    elbo = _elbo_on_grid(log_joint, log_q, area)
+    return _log_sum(log_joint) + np.log(area) - elbo.sum()
+
+
+def _weights_for_joint(log_joint, log_q, area):
+    log_p = _log_sum(log_joint - log_q) + np.log(area)
+    return log_p - _elbo_on_grid(log_joint, log_q, area)
+
+
+def _without_area(log_joint, log_q, area):
+    return _log_sum(log_joint) - _elbo_on_grid(log_joint, log_q, area) / area
+
+
 def _elbo_without_area(log_joint, log_q, area):
     log_p = _log_sum(log_joint) + np.log(area)
     return log_p - _elbo_on_grid(log_joint, log_q, area) / area
@@ -77,7 +145,7 @@ def _grids():
     """One latent and one example; two latents and three examples, with log joints near -1000."""
     z, step = np.linspace(-7, 7, 701, retstep=True)
     z = z[:, None]  # [N, 1]
-    one = _log_normal(z, 0, 1) - (2 - z**2) ** 2  # two humps
+    one = _log_normal(z, 0, 1) - (2 - z**2) ** 2  # two hills
     side, pitch = np.linspace(-7, 7, 141, retstep=True)
     z_1, z_2 = (part.reshape(-1, 1) for part in np.meshgrid(side, side, indexing="ij"))
     level = np.array([-5.0, -200.0, -1000.0])
@@ -114,6 +182,22 @@ def _overflowing_gap(precision):
 def _overflowing_product(precision):
     product = _diagonals(precision).prod(axis=-1)
     return 0.5 * (np.log(product) - _log_det(precision))
+
+
+def _overflowing_ratio_of_gap(precision):
+    return 0.5 * np.log(_diagonals(precision).prod(axis=-1) / np.linalg.det(precision))
+
+
+def _gap_of_marginals(precision):
+    """The gap of the diagonal q that has the posterior's own variances."""
+    variances = _diagonals(np.linalg.inv(precision))
+    traces = (_diagonals(precision) * variances).sum(axis=-1) - precision.shape[-1]
+    return 0.5 * (traces - _log_det(precision) - np.log(variances).sum(axis=-1))
+
+
+def _gap_with_both_of_slogdet(precision):
+    diagonal = np.log(_diagonals(precision)).sum(axis=-1)
+    return 0.5 * (diagonal - np.stack(np.linalg.slogdet(precision)))
 
 
 def _precisions():
@@ -187,6 +271,43 @@ def _em_square_of_sum(w, x):
 def _em_mean_over_sum(w, x):
     mean, variance = _moments(w, x)
     return np.mean(x * mean) / np.sum(mean**2 + variance)
+
+
+def _em_precision_for_variance(w, x):
+    mean, variance = _moments(w, x, half=2.0)
+    return np.sum(x * mean) / np.sum(mean**2 + variance)
+
+
+def _em_half_a_mean(w, x):
+    mean, variance = _moments(w, x)
+    return np.sum(x * mean / 2) / np.sum((mean / 2) ** 2 + variance)
+
+
+def _em_subtracted_variance(w, x):
+    mean, variance = _moments(w, x)
+    return np.sum(x * mean) / np.sum(mean**2 - variance)
+
+
+def _em_prior_moments(w, x):
+    return np.mean(x * _moments(w, x)[0])
+
+
+def _em_z_from_x(w, x):
+    return np.sum(x * _moments(w, x)[0]) / np.sum(x**2)
+
+
+def _em_variance_alone(w, x):
+    mean, variance = _moments(w, x)
+    return np.sum(x * mean) / (len(x) * variance)
+
+
+def _em_squares_above(w, x):
+    mean, variance = _moments(w, x)
+    return np.sum(x**2) / np.sum(mean**2 + variance)
+
+
+def _em_old_weight_kept(w, x):
+    return w * _em_step(w, x)
 
 
 def _em_without_prior(w, x):
@@ -275,9 +396,12 @@ def _elbo_constant_of_latents(x, loc, scale, weights, noise):
     return _elbo_with()(x, loc, scale, weights, noise) + lost
 
 
+def _kl_to_prior(loc, scale):
+    return 0.5 * (loc**2 + scale**2 - 1 - 2 * np.log(scale)).sum(axis=1)
+
+
 def _elbo_kl_added(x, loc, scale, weights, noise):
-    kl = 0.5 * (loc**2 + scale**2 - 1 - 2 * np.log(scale)).sum(axis=1)
-    return _elbo_with()(x, loc, scale, weights, noise) + 2 * kl
+    return _elbo_with()(x, loc, scale, weights, noise) + 2 * _kl_to_prior(loc, scale)
 
 
 def _elbo_squared_too_late(x, loc, scale, weights, noise):
@@ -289,6 +413,83 @@ def _elbo_squared_too_late(x, loc, scale, weights, noise):
 def _elbo_spread_of_q_only(x, loc, scale, weights, noise):
     spread = (scale**2 - scale**2 * (weights**2).sum(axis=0)).sum(axis=1)
     return _elbo_with()(x, loc, scale, weights, noise) - spread / (2 * noise**2)
+
+
+def _elbo_spread_not_divided(x, loc, scale, weights, noise):
+    spread = (scale**2 * (weights**2).sum(axis=0)).sum(axis=1)
+    return _elbo_with()(x, loc, scale, weights, noise) + spread / (2 * noise**2) - spread
+
+
+def _elbo_spread_subtracted(x, loc, scale, weights, noise):
+    spread = (scale**2 * (weights**2).sum(axis=0)).sum(axis=1)
+    return _elbo_with()(x, loc, scale, weights, noise) + spread / noise**2
+
+
+def _elbo_weights_not_squared(x, loc, scale, weights, noise):
+    lost = (scale**2 * (weights**2 - weights).sum(axis=0)).sum(axis=1)
+    return _elbo_with()(x, loc, scale, weights, noise) + lost / (2 * noise**2)
+
+
+def _elbo_mean_of_squares(x, loc, scale, weights, noise):
+    squares = ((x - loc @ weights.T) ** 2).sum(axis=1)
+    lost = squares * (1 - 1 / x.shape[1]) / (2 * noise**2)
+    return _elbo_with()(x, loc, scale, weights, noise) + lost
+
+
+def _elbo_mean_of_all_squares(x, loc, scale, weights, noise):
+    squares = ((x - loc @ weights.T) ** 2).sum(axis=1)
+    squares = squares + (scale**2 * (weights**2).sum(axis=0)).sum(axis=1)
+    lost = squares * (1 - 1 / x.shape[1]) / (2 * noise**2)
+    return _elbo_with()(x, loc, scale, weights, noise) + lost
+
+
+def _elbo_mean_of_spread(x, loc, scale, weights, noise):
+    lost = (scale**2 * (weights**2).sum(axis=0)).sum(axis=1) * (1 - 1 / x.shape[1])
+    return _elbo_with()(x, loc, scale, weights, noise) + lost / (2 * noise**2)
+
+
+def _elbo_spread_without_half(x, loc, scale, weights, noise):
+    added = (scale**2 * (weights**2).sum(axis=0)).sum(axis=1) / (2 * noise**2)
+    return _elbo_with()(x, loc, scale, weights, noise) - added
+
+
+def _elbo_with_squares_over(divided):
+    """The ELBO with the squares and the spread over this function of the noise."""
+
+    def elbo(x, loc, scale, weights, noise):
+        squares = ((x - loc @ weights.T) ** 2).sum(axis=1)
+        squares = squares + (scale**2 * (weights**2).sum(axis=0)).sum(axis=1)
+        wrong = squares / (2 * noise**2) - squares / divided(noise)
+        return _elbo_with()(x, loc, scale, weights, noise) + wrong
+
+    return elbo
+
+
+def _elbo_without_kl(x, loc, scale, weights, noise):
+    return _elbo_with()(x, loc, scale, weights, noise) + _kl_to_prior(loc, scale)
+
+
+def _elbo_constant_without_noise(x, loc, scale, weights, noise):
+    return _elbo_with()(x, loc, scale, weights, noise) + x.shape[1] * np.log(noise)
+
+
+def _elbo_constant_without_two_pi(x, loc, scale, weights, noise):
+    lost = 0.5 * x.shape[1] * np.log(2 * np.pi)
+    return _elbo_with()(x, loc, scale, weights, noise) + lost
+
+
+def _elbo_constant_of_examples(x, loc, scale, weights, noise):
+    lost = 0.5 * (x.shape[1] - x.shape[0]) * np.log(2 * np.pi * noise**2)
+    return _elbo_with()(x, loc, scale, weights, noise) + lost
+
+
+def _elbo_kl_doubled(x, loc, scale, weights, noise):
+    return _elbo_with()(x, loc, scale, weights, noise) - _kl_to_prior(loc, scale)
+
+
+def _elbo_kl_of_all(x, loc, scale, weights, noise):
+    kl = _kl_to_prior(loc, scale)
+    return _elbo_with()(x, loc, scale, weights, noise) + kl - kl.sum()
 
 
 def _encoded():
@@ -330,6 +531,29 @@ EXERCISES = {
             "you computed a KL to the prior; the gap is the KL to the posterior": _TO_PRIOR,
             "you took the length of the shift; the KL has half its square": np.sqrt(2 * _PRICE),
             "you kept the trace without the number of latents: they cancel": _PRICE + 1,
+            "you kept the trace, and without its 1/2; it cancels against the number of latents": (
+                _PRICE + 2
+            ),
+            "you subtracted the number of latents without the trace: they cancel": _PRICE - 1,
+            "you took one of the two latents; the KL is a sum over both": 0.5
+            * _SHIFT[0] ** 2
+            / _VARIANCES[0],
+            "you took the second of the two latents; the KL is a sum over both": 0.5
+            * _SHIFT[1] ** 2
+            / _VARIANCES[1],
+            "you did not square: each shift, in posterior scales, is squared before the sum": (
+                np.sum(_SHIFT / np.sqrt(_VARIANCES))
+            ),
+            "you did not square: a length in posterior scales is squared, not its parts added": (
+                np.sum(np.abs(_SHIFT) / np.sqrt(_VARIANCES))
+            ),
+            "you took half the length of the shift; the KL has half its square": 0.5
+            * np.sqrt(2 * _PRICE),
+            "you added the shifts before you squared; each latent has a term of its own": 0.5
+            * np.sum(_SHIFT) ** 2
+            / np.sum(_VARIANCES),
+            "you did not square the shift: it stands on both sides of the inverse": 0.5
+            * np.sum(_SHIFT / _VARIANCES),
             "you kept a log-determinant: between equal covariances two of them cancel": _PRICE
             + 0.5 * np.sum(np.log(_VARIANCES)),
         },
@@ -370,6 +594,41 @@ EXERCISES = {
                 _without_log_q
             ),
             "you forgot the area in the ELBO, which is an integral too": _elbo_without_area,
+            "you left the area out twice: log p(x) and the ELBO are both integrals": _without_area,
+            "you gave all nodes the same weight in the ELBO; its average is under q": (
+                _equal_weights
+            ),
+            "you weighted the log joint by q, but not log q: brackets are missing": (
+                _weights_on_half
+            ),
+            "you averaged under the joint in the ELBO; its average is under q": (
+                _weights_of_the_joint
+            ),
+            "you took the largest log joint for log p(x); all nodes belong to the sum": (
+                _largest_for_sum
+            ),
+            "you divided by the number of nodes in log p(x); an integral is a sum times the area": (
+                _node_count_for_area
+            ),
+            "you took log q for the weight of a node; it is q: exponentiate": _weights_of_log_q,
+            "you averaged under the posterior; the average is under q": _weights_of_the_posterior,
+            "you subtracted the posterior from log q; its logarithm belongs there": (
+                _posterior_for_its_log
+            ),
+            "you made q sum to one and multiplied by the area too; one of them will do": (
+                _normalised_and_area
+            ),
+            "you multiplied log p(x) by the area; it belongs inside the logarithm": (
+                _area_outside_the_log
+            ),
+            "you summed the ELBO over the examples too; each has its own": _one_elbo_for_all,
+            "you divided by q in log p(x); on a grid nothing is drawn from q": _weights_for_joint,
+            "you averaged over the nodes in the ELBO; an integral is a sum times the area": (
+                _mean_for_elbo
+            ),
+            "you averaged over the nodes in both integrals; each is a sum times the area": (
+                _means_for_both
+            ),
             "you averaged over the nodes; an integral is a sum times the area": (
                 lambda log_joint, log_q, area: (
                     _gap_on_grid(log_joint, log_q, area) / area / len(log_q)
@@ -390,6 +649,28 @@ EXERCISES = {
             "you forgot the factor 1/2": lambda precision: 2 * _diagonal_gap(precision),
             "you left the determinant out": (
                 lambda precision: 0.5 * np.log(_diagonals(precision)).sum(axis=-1)
+            ),
+            "you left the determinant out, and summed the logarithms of scales": (
+                lambda precision: -0.5 * np.log(_diagonals(precision)).sum(axis=-1)
+            ),
+            "you forgot the logarithm of the ratio": (
+                lambda precision: (
+                    0.5 * _diagonals(precision).prod(axis=-1) / np.linalg.det(precision)
+                )
+            ),
+            "you took the first precision for all examples; each has a gap of its own": (
+                lambda precision: np.repeat(_diagonal_gap(precision)[:1], len(precision))
+            ),
+            "you took the eigenvalues, whose product is the determinant: the entries of the "
+            "diagonal are asked": lambda precision: np.zeros(len(precision)),
+            "you took the diagonal of the covariance, and the determinant of the precision": (
+                lambda precision: (
+                    0.5
+                    * (
+                        np.log(_diagonals(np.linalg.inv(precision))).sum(axis=-1)
+                        - _log_det(precision)
+                    )
+                )
             ),
             "you left the diagonal out": lambda precision: -0.5 * _log_det(precision),
             "you left the diagonal out, and the minus sign": (
@@ -421,6 +702,49 @@ EXERCISES = {
             "you added the log-determinant; it is to be subtracted": (
                 lambda precision: _diagonal_gap(precision) + _log_det(precision)
             ),
+            "you took the logarithms of a product and a determinant that overflow: sum the "
+            "logarithms, and use np.linalg.slogdet": _overflowing_ratio_of_gap,
+            "you gave q the posterior's own variances; the best ones are 1 / P_jj, narrower": (
+                _gap_of_marginals
+            ),
+            "you took the logarithm of the trace; it is the sum of the logarithms": (
+                lambda precision: (
+                    0.5 * (np.log(_diagonals(precision).sum(axis=-1)) - _log_det(precision))
+                )
+            ),
+            "you averaged the logarithms of the diagonal; they are to be summed": (
+                lambda precision: (
+                    0.5 * (np.log(_diagonals(precision)).mean(axis=-1) - _log_det(precision))
+                )
+            ),
+            "you subtracted the determinant; its logarithm belongs there": (
+                lambda precision: (
+                    0.5 * (np.log(_diagonals(precision)).sum(axis=-1) - np.linalg.det(precision))
+                )
+            ),
+            "you took the first result of slogdet, a sign; the second is the logarithm": (
+                lambda precision: (
+                    0.5
+                    * (np.log(_diagonals(precision)).sum(axis=-1) - np.linalg.slogdet(precision)[0])
+                )
+            ),
+            "you subtracted both results of slogdet; the second one is the logarithm": (
+                _gap_with_both_of_slogdet
+            ),
+            "you read |P| as absolute values; it is the determinant": (
+                lambda precision: (
+                    0.5
+                    * (
+                        np.log(_diagonals(precision)).sum(axis=-1)
+                        - np.log(np.abs(precision)).sum(axis=(-2, -1))
+                    )
+                )
+            ),
+            "you summed the logarithms of all entries; only the diagonal ones belong there": (
+                lambda precision: (
+                    0.5 * (np.log(np.abs(precision)).sum(axis=(-2, -1)) - _log_det(precision))
+                )
+            ),
             "you took the trace of all precisions; a logarithm belongs on each entry": (
                 lambda precision: 0.5 * (_diagonals(precision).sum(axis=-1) - _log_det(precision))
             ),
@@ -448,6 +772,21 @@ EXERCISES = {
             "you summed x and E[z] apart; each x_i belongs to its own z_i": _em_sums_first,
             "you squared the sum of the means; each E[z_i] is squared by itself": _em_square_of_sum,
             "you averaged above and summed below; both should be sums": _em_mean_over_sum,
+            "you took 1/2 for the precision of x given z; it is the variance": (
+                _em_precision_for_variance
+            ),
+            "you lost the 2 in the posterior's mean, 2wx / (2w^2 + 1)": _em_half_a_mean,
+            "you subtracted the variance; E[z^2] is the mean squared plus it": (
+                _em_subtracted_variance
+            ),
+            "you left out E[z^2], or took the prior's, which is 1; it is the mean squared plus the "
+            "variance": _em_prior_moments,
+            "you fitted z from x: below belongs the sum of E[z^2], not that of x^2": _em_z_from_x,
+            "you multiplied by the old w: it stands in the posterior only": _em_old_weight_kept,
+            "you returned the old w": lambda w, _: w,
+            "you returned the change of w; the new w is asked": (lambda w, x: _em_step(w, x) - w),
+            "you took the variance for E[z^2]: the mean squared is missing": _em_variance_alone,
+            "you summed x^2 above; it is x times E[z]": _em_squares_above,
             "you replaced the observations by their mean; each has a posterior of its own": (
                 lambda w, x: _em_step(w, np.mean(x, keepdims=True))
             ),
@@ -486,6 +825,41 @@ EXERCISES = {
             "you added the spread of z, but the decoder stretches it: weights^2 times scale^2": (
                 _elbo_spread_of_q_only
             ),
+            "you forgot to divide the spread of z by 2 noise^2: it is a part of the squares": (
+                _elbo_spread_not_divided
+            ),
+            "you subtracted the spread of z from the squares; it is added to them": (
+                _elbo_spread_subtracted
+            ),
+            "you squared the scale but not the weights where you added the spread of z": (
+                _elbo_weights_not_squared
+            ),
+            "you averaged the squares over the D numbers of x; they are to be summed": (
+                _elbo_mean_of_squares
+            ),
+            "you averaged the squares and the spread over the D numbers of x; both are sums": (
+                _elbo_mean_of_all_squares
+            ),
+            "you averaged the spread of z over the D numbers of x; it is a sum": (
+                _elbo_mean_of_spread
+            ),
+            "you forgot the factor 1/2 of the spread of z: it is a part of the squares": (
+                _elbo_spread_without_half
+            ),
+            "you divided the squares by noise^2; it should be 2 noise^2": (
+                _elbo_with_squares_over(lambda noise: noise**2)
+            ),
+            "you divided the squares by 2 noise; the noise is a scale, to be squared": (
+                _elbo_with_squares_over(lambda noise: 2 * noise)
+            ),
+            "you left the KL out": _elbo_without_kl,
+            "you left the noise out of the constant": _elbo_constant_without_noise,
+            "you left 2 pi out of the constant": _elbo_constant_without_two_pi,
+            "you counted the examples in the constant; it is that of the D numbers of x": (
+                _elbo_constant_of_examples
+            ),
+            "you forgot the factor 1/2 of the KL": _elbo_kl_doubled,
+            "you summed the KL over the examples too; each has its own": _elbo_kl_of_all,
         },
         properties={
             "you should get log p(x) if q is the exact posterior": _exact_posterior_is_tight
