@@ -8,6 +8,7 @@ package. What is folded in a notebook is folded on its page.
 import importlib
 import inspect
 import posixpath
+import re
 import shutil
 import subprocess
 import sys
@@ -21,14 +22,21 @@ ROOMS = (
     "elbo data networks layers priors objectives schedules evidence gap diagnostics linear "
     "disentanglement course plots checks results random support distributions"
 ).split()
+CELL = re.compile(r"\b(\d\d[a-c]?_\w+)#([\w-]+)")
 FOLDED = {"set-up", "proof", "check"}
 SHOWN = {"text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/svg+xml"}
 
 
 def lesson(path):
-    """A notebook as its page shows it: folded cells, no output that a page cannot show."""
+    """A notebook as its page shows it: folded cells, no output that a page cannot show.
+
+    Before each cell stands an anchor with the cell's id, so that other pages can point at it.
+    """
     book = nbformat.read(path, as_version=4)
-    for cell in book.cells:
+    cells, book.cells = book.cells, []
+    for cell in cells:
+        anchor = nbformat.v4.new_markdown_cell(f'<span id="{cell.id}"></span>')
+        book.cells += [anchor, cell] if book.cells else [cell]  # the first one is the title
         tags = cell.metadata.get("tags", [])
         if cell.cell_type == "code":
             if FOLDED & set(tags):
@@ -43,6 +51,11 @@ def shown(output):
         return output
     output["data"] = {kind: of for kind, of in output["data"].items() if kind in SHOWN}
     return output if output["data"] else None
+
+
+def linked(text):
+    """A page that names cells, such as 03_the_gap#up-and-down: each becomes a link to it."""
+    return CELL.sub(r'<a href="../notebooks/\1.html#\2">\1#\2</a>', text)
 
 
 def room(name):
@@ -91,6 +104,9 @@ def assemble():
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(ROOT / "docs", SOURCE / "docs", ignore=shutil.ignore_patterns("site"))
     shutil.copytree(PAGES, SOURCE, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "experiments", SOURCE / "experiments")  # lessons link to their scripts
+    for path in (SOURCE / "docs").glob("*.md"):
+        write(path, linked(path.read_text(encoding="utf-8")))
     for path in notebooks():
         write(SOURCE / "notebooks" / path.name, nbformat.writes(lesson(path)) + "\n")
     for name in ROOMS:

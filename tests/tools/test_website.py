@@ -49,3 +49,10 @@ def test_a_docstring_is_no_markup():
         r"End \*.",
     ]
     assert conf.plain(">>> 2 * x_") == ">>> 2 * x_"
+
+
+def test_a_cell_that_a_page_names_is_a_link_to_its_anchor():
+    book = website.lesson(ROOT / "notebooks" / "03_the_gap.ipynb")
+    assert '<span id="up-and-down"></span>' in {cell.source for cell in book.cells}
+    link = '<a href="../notebooks/03_the_gap.html#up-and-down">03_the_gap#up-and-down</a>'
+    assert website.linked("see 03_the_gap#up-and-down.") == f"see {link}."
