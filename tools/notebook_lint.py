@@ -34,7 +34,6 @@ ANSWERED = re.compile(r"<details>\s*<summary>Answer</summary>")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
 EARLIER_FORM = {
     "04a_generation",
-    "04b_memorization",
     "04c_smoothness",
     "05_balancing_act",
     "06_summary",
