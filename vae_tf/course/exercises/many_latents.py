@@ -145,6 +145,33 @@ def _denoiser_scales_not_squared(z, alpha, sigma, shares, locs, scales):
     return _denoiser(z, alpha, sigma, shares, locs, np.sqrt(scales))
 
 
+def _denoiser_with(z, alpha, sigma, shares, locs, scales, spread=np.sqrt, answer=None):
+    """As a student writes it, with `norm.pdf` and a scale, or answers, of another kind."""
+    variances = alpha**2 * scales**2 + sigma**2
+    off, wide = z[:, None] - alpha * locs, spread(variances)
+    log_hills = np.log(shares) - 0.5 * (off / wide) ** 2 - np.log(wide)
+    gain = alpha * scales**2 / variances
+    answers = locs + gain * off if answer is None else answer(z[:, None], gain, alpha, locs)
+    return (_softmax(log_hills) * answers).sum(axis=1)
+
+
+def _denoiser_variance_for_scale(*arguments):
+    return _denoiser_with(*arguments, spread=lambda variances: variances)
+
+
+def _denoiser_change_only(*arguments):
+    return _denoiser_with(*arguments, answer=lambda z, gain, alpha, locs: gain * (z - alpha * locs))
+
+
+def _denoiser_alpha_lost_inside(*arguments):
+    return _denoiser_with(*arguments, answer=lambda z, gain, _, locs: locs + gain * (z - locs))
+
+
+def _denoiser_scales_added(z, alpha, sigma, shares, locs, scales):
+    wide = alpha * scales + sigma
+    return _denoiser_with(z, alpha, sigma, shares, locs, scales, spread=lambda _: wide)
+
+
 def _denoiser_sigma_not_squared(z, alpha, sigma, shares, locs, scales):
     return _denoiser(z, alpha, np.sqrt(sigma), shares, locs, scales)
 
@@ -306,6 +333,11 @@ EXERCISES: dict[str, Value | Function] = {
                     log_lik + log_p.mean(axis=0) - log_q.mean(axis=0)
                 ).mean(axis=0)
             ),
+            "you summed log p(x|z_1) over the samples; all terms are averaged over them": (
+                lambda log_lik, log_p, log_q: (
+                    log_lik.sum(axis=0) + (log_p - log_q).sum(axis=0).mean(axis=0)
+                )
+            ),
             "you left log q out: that is the average log joint": (
                 lambda log_lik, log_p, _: (log_lik + log_p.sum(axis=0)).mean(axis=0)
             ),
@@ -354,7 +386,13 @@ EXERCISES: dict[str, Value | Function] = {
                 _weighted_errors(lambda s, t: s - t)
             ),
             "you forgot to square the errors of the guesses": (
+                lambda x, guesses, lams: 0.5 * -np.diff(np.exp(lams)) @ (x - guesses)
+            ),
+            "you took absolute errors; they are to be squared": (
                 _weighted_errors(lambda s, t: np.exp(s) - np.exp(t), power=1)
+            ),
+            "you squared too late: each guess's error is squared by itself": (
+                lambda x, guesses, lams: (0.5 * -np.diff(np.exp(lams)) @ (x - guesses)) ** 2
             ),
             "you took the SNR at s alone; it should be the difference of both": (
                 _weighted_errors(lambda s, _: np.exp(s))
@@ -417,6 +455,16 @@ EXERCISES: dict[str, Value | Function] = {
             "you lost the alpha above: the factor is alpha c^2 / (alpha^2 c^2 + sigma^2)": (
                 _denoiser_gain_without_alpha
             ),
+            "you took the variance of z for its scale: `norm.pdf` wants the root": (
+                _denoiser_variance_for_scale
+            ),
+            "you left mu_k out of the answer of hill k: it moves away from there": (
+                _denoiser_change_only
+            ),
+            "you took z - mu_k in the answer of hill k; it is z - alpha mu_k": (
+                _denoiser_alpha_lost_inside
+            ),
+            "you added scales; variances add: alpha^2 c^2 + sigma^2": _denoiser_scales_added,
             "you forgot to square the scales of the hills": _denoiser_scales_not_squared,
             "you forgot to square sigma": _denoiser_sigma_not_squared,
             "you returned the sum of share, density and answer; divide by the density of z": (
@@ -472,6 +520,15 @@ EXERCISES: dict[str, Value | Function] = {
             "you forgot to square: the error of x is sigma / alpha times that of eps": (
                 _with_factors(lambda lam: np.exp(-lam / 2), lambda lam: 1 + np.exp(-lam))
             ),
+            "you forgot to square both factors: errors are squared, and so are their ratios": (
+                _with_factors(lambda lam: np.exp(-lam / 2), lambda lam: np.sqrt(1 + np.exp(-lam)))
+            ),
+            "you turned both factors round, and lost the factor 2": (
+                lambda lam, density, target: (
+                    density
+                    * {"eps": 1 + 0 * lam, "x": np.exp(lam), "v": 1 / (1 + np.exp(-lam))}[target]
+                )
+            ),
             "you divided by the density; it multiplies": (
                 lambda lam, density, target: _weight(lam, 1 / density, target)
             ),
@@ -505,6 +562,21 @@ EXERCISES: dict[str, Value | Function] = {
             "you followed the likeliest path only; all are to be summed": _evidence_of_likeliest,
             "you left the prior out: all states of the top one are not equally likely": (
                 _evidence_uniform_prior
+            ),
+            "you averaged over the top states, or their logarithms; the prior says how likely each "
+            "is, and the logarithm comes last": (
+                lambda _, down, likelihood: np.log(np.linalg.multi_dot([*down, likelihood])).mean(
+                    axis=0
+                )
+            ),
+            "you added up the steps; one follows on the other: multiply": (
+                lambda prior, down, likelihood: np.log(prior @ down.sum(axis=0) @ likelihood)
+            ),
+            "you multiplied the steps entry by entry; these are products of matrices": (
+                lambda prior, down, likelihood: np.log(prior @ down.prod(axis=0) @ likelihood)
+            ),
+            "you used the first step throughout": (
+                lambda prior, down, likelihood: _evidence(prior, down[[0] * len(down)], likelihood)
             ),
             "you returned p(x): its logarithm is asked": (
                 lambda *arguments: np.exp(_evidence(*arguments))
