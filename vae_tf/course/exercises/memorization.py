@@ -343,6 +343,9 @@ EXERCISES: dict[str, Value | Function] = {
             ),
             "you left out the black pixels; each adds f log f": _WHITE.sum() / np.log(200),
             "you took log N in bits, and the reconstruction in nats": _BREAK_EVEN * np.log(2),
+            "you gave log 2 to every pixel; only a pixel with frequency 1/2 has it": (
+                64 * np.log(2) / np.log(200)
+            ),
             "you took N and not log N as the price of the table": (_BLACK + _WHITE).sum() / 200,
             "you inverted the ratio: reconstruction lost over KL saved": 1 / _BREAK_EVEN,
             "you gave the reconstruction of the second model; divide it by the KL of the table": (
@@ -383,6 +386,18 @@ EXERCISES: dict[str, Value | Function] = {
             ),
             "you gave each example a factor; the decoder can undo only one for all examples": (
                 lambda loc, scale: (loc**2 + scale**2) ** -0.5
+            ),
+            "you averaged lengths; the mean is that of squares": (
+                lambda loc, scale: 1 / np.mean((loc**2 + scale**2) ** 0.5, axis=0)
+            ),
+            "you averaged the scales before you squared them": (
+                lambda loc, scale: (np.mean(loc**2, axis=0) + np.mean(scale, axis=0) ** 2) ** -0.5
+            ),
+            "you averaged the means before you squared them": (
+                lambda loc, scale: (np.mean(loc, axis=0) ** 2 + np.mean(scale**2, axis=0)) ** -0.5
+            ),
+            "you measured the means from their average, and left out the scales": (
+                lambda loc, _: np.where(len(loc) > 1, loc.std(axis=0), np.inf) ** -1.0
             ),
             "you averaged roots; the mean stands under the root": (
                 lambda loc, scale: np.mean((loc**2 + scale**2) ** -0.5, axis=0)
@@ -455,6 +470,9 @@ EXERCISES: dict[str, Value | Function] = {
                 _mean_of_logs
             ),
             "you left the code's own density out of q(z)": _without_own,
+            "you gave log N, its largest value; codes that overlap tell less": (
+                lambda loc, *_: np.log(len(loc))
+            ),
             "you gave the mean KL to the prior; the information is a part of it": (
                 _kl_in_closed_form
             ),
