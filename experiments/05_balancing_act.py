@@ -21,15 +21,15 @@ BETAS = (0.01, 0.25, 0.5, 1.0, 2.0, 3.0, 4.5)
 LATENTS, PASSES, BATCH, RATE = 10, 100, 108, 3e-3
 NOISE_PASSES, LONGER_PASSES = 200, 400  # for Normal noise; for the deep network, longer
 LATENT_SIZES = (1, 2, 5, 20, 40)  # beside LATENTS
-NETWORKS = {"shallow": ((64,), "tanh"), "deep": ((64, 64, 64), "relu"), "small": ((16,), "tanh")}
+NETWORKS = {"shallow": ((64,), "tanh"), "deep": ((64, 64, 64), "relu"), "small": ((32,), "tanh")}
 EDGE_BETAS = (3.0, 3.4, 3.6, 3.7, 3.8, 3.9, 4.2)
 ALIVE = 2.5  # the beta of the networks that are led up through EDGE_BETAS
-EDGE_ARMS = {  # passes and batch at each beta: 4000 steps, 2000, 2000
-    "fresh": (4000, 1296),
-    "led up": (2000, 1296),
-    "led up, small batches": (250, 162),
+EDGE_ARMS = {  # passes and batch: 1000 steps, done twice at each beta; fresh 4000 steps, once
+    "led up": (1000, 1296),
+    "led up, small batches": (125, 162),
+    "fresh, small batches": (500, 162),
 }
-EDGE_RATE = 1e-2
+EDGE_LATENTS, EDGE_RATE = 5, 1e-2
 NOISES = {"sigma^2 = 1": 1.0, "sigma^2 = 0.5": 0.5**0.5, "sigma learned": "learned"}
 DIGITS = vt.data.load("digits")
 TRAIN = DIGITS.x_train[:1296]  # all but one: batches of one size
@@ -256,14 +256,15 @@ def sweep():
 
 
 def edge():
-    """Around the beta at which the last unit is said to die, from two beginnings.
+    """Around the beta at which the last unit is said to die.
 
-    "fresh" begins anew at each beta; "led up" begins where the beta before has ended, first with
-    networks of beta = ALIVE whose units live.
+    "led up" begins where the beta before has ended, first with networks of beta = ALIVE whose
+    units live; "fresh" begins anew at each beta.
     """
     found = {}
     for how, (passes, batch) in EDGE_ARMS.items():
-        family = beta_family(network="small", passes=passes, batch=batch, rate=EDGE_RATE)
+        shape = {"network": "small", "latents": EDGE_LATENTS, "rate": EDGE_RATE}
+        family = beta_family(**shape, passes=passes, batch=batch)
         found[how] = {f"{beta:g}": [] for beta in EDGE_BETAS}
         for seed in SEEDS:
             rows = run("edge", how, seed, lambda f=family, h=how, s=seed: walk(f, h, s))
@@ -273,18 +274,24 @@ def edge():
 
 
 def walk(family, how, seed):
-    """One seed through all EDGE_BETAS."""
-    if how != "fresh":
-        family.train(seed, beta=ALIVE)
-        family.train(seed, begin=family.weights(), beta=ALIVE)
-    rows = {}
+    """One seed through all EDGE_BETAS; "before" is what the first of two trainings has found."""
+    rows, led = {}, how.startswith("led")
+    if led:
+        units_after(family, seed, None, ALIVE)
+        units_after(family, seed, family.weights(), ALIVE)
     for beta in EDGE_BETAS:
-        begin = family.weights() if how != "fresh" else None
-        vae = family.train(seed, begin=begin, beta=beta)
-        units = vt.diagnostics.active_units(vae, SEEN)
-        variance = np.sort(units.variance)[::-1][:4]
-        rows[f"{beta:g}"] = rounded({"active": units.count, "variance": variance})
+        begin = family.weights() if led else None
+        row = units_after(family, seed, begin, beta)
+        if led:
+            row = units_after(family, seed, family.weights(), beta) | {"before": row["variance"]}
+        rows[f"{beta:g}"] = row
     return {"betas": rows, "active": [row["active"] for row in rows.values()]}
+
+
+def units_after(family, seed, begin, beta):
+    """How many units are active after a training, and the variances of their means, falling."""
+    units = vt.diagnostics.active_units(family.train(seed, begin=begin, beta=beta), SEEN)
+    return rounded({"active": units.count, "variance": np.sort(units.variance)[::-1]})
 
 
 def transposed(runs):
@@ -397,6 +404,7 @@ def main():
         "betas": BETAS,
         "edge_betas": EDGE_BETAS,
         "edge_arms": EDGE_ARMS,
+        "edge_latents": EDGE_LATENTS,
         "edge_rate": EDGE_RATE,
         "alive": ALIVE,
         "latents": LATENTS,
