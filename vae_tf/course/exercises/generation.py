@@ -14,12 +14,12 @@ __all__ = ["EXERCISES"]
 _KL, _LATENTS, _IMAGES = 25.0, 10, 60_000
 
 
-def _scale_of_centred():
-    """The s of KL(N(0, s^2) || N(0, 1)) = 2.5: a code in the centre, and not the mean over all."""
-    low, high = 1e-6, 1.0
+def _scale_of_centred(kl):
+    """The s of KL(N(0, s^2) || N(0, 1)) = kl: of the code in the centre, and not the mean."""
+    low, high = 1e-9, 1.0
     for _ in range(200):
-        s = (low + high) / 2
-        low, high = (s, high) if (s**2 - 1) / 2 - math.log(s) > _KL / _LATENTS else (low, s)
+        s = math.sqrt(low * high)
+        low, high = (s, high) if (s**2 - 1) / 2 - math.log(s) > kl else (low, s)
     return s
 
 
@@ -136,85 +136,29 @@ def _codes():
 
 # -- 04a.3: spikes that break a claim -------------------------------------------------------------
 
-_COUNT = 100_000  # enough to tell the usual mistakes apart
+
+def _spikes(kl, u):
+    return _spikes_of(math.exp(-kl), u)
 
 
-def _spikes(kl, count, seed):
-    s = math.exp(-kl)
-    means = math.sqrt(1 - s**2) * np.random.default_rng(seed).normal(size=count)
-    return means, np.full(count, s)
+def _spikes_of(s, u):
+    return math.sqrt(1 - s**2) * u, np.full(u.shape, s)
 
 
-def _made(f, kl=0.4, count=_COUNT, seed=0):
-    loc, scale = (np.asarray(part, "float64") for part in f(kl, count, seed))
-    return loc, np.broadcast_to(scale, loc.shape)
+def _with_means(factor):
+    """The right scales, but means `factor(s)` times the draws."""
+    return lambda kl, u: (factor(math.exp(-kl)) * u, np.full(u.shape, math.exp(-kl)))
 
 
-def _shapes_right(f):
-    return all(np.shape(part) == (50,) for part in f(2.0, 50, 1))
+def _kls_and_draws():
+    rng = np.random.default_rng(3)
+    return [(kl, rng.normal(size=count)) for kl, count in ((0.4, 7), (2.0, 5), (13.8, 4))]
 
 
-def _scales_positive(f):
-    return all((_made(f, kl, 50)[1] > 0).all() for kl in (0.4, 13.8))
-
-
-def _near(value, wanted, noise=0.02):
-    return abs(value - wanted) < noise  # six standard errors of a variance, or more
-
-
-def _own_variance(f, kl=0.4):
-    loc, scale = _made(f, kl)
-    return loc.var(), np.mean(scale**2), math.exp(-2 * kl)  # of the means; s^2; s^2 as it should be
-
-
-def _not_of_variance_one(f):
-    variance, s2, right = _own_variance(f)
-    return not (_near(variance, 1) and _near(s2, right))
-
-
-def _not_of_scale_one_less(f):
-    variance, s2, right = _own_variance(f)
-    return not (_near(variance, (1 - right) ** 2) and _near(s2, right))
-
-
-def _not_root_of_scale(f):
-    variance, s2, right = _own_variance(f)
-    return not (_near(variance, 1 - math.sqrt(right)) and _near(s2, right))
-
-
-def _not_for_one_code(f):
-    """N(0, s^2) alone at the KL that is asked for."""
-    _, s2, _ = _own_variance(f)
-    return not _near(0.5 * (s2 - 1 - math.log(s2)), 0.4, 0.005)
-
-
-def _centred(f):
-    return abs(_made(f)[0].mean()) < 0.02
-
-
-def _of_unit_variance(f):
-    return all(
-        _near(loc.var() + np.mean(scale**2), 1, 0.03)
-        for loc, scale in (_made(f, kl) for kl in (0.4, 2.0, 13.8))
-    )
-
-
-def _of_this_kl(f):
-    return all(_near(_kls(*_made(f, kl)).mean(), kl, 0.02) for kl in (0.4, 2.0, 13.8))
-
-
-def _of_normal_shape(f):
-    """The aggregate's own shape, and not its variance alone: Kolmogorov and Smirnov."""
-    from scipy.stats import kstest
-
-    loc, scale = _made(f)
-    z = loc + scale * np.random.default_rng(9).normal(size=len(loc))
-    return kstest(z, "norm").pvalue > 1e-6
-
-
-def _seeds_differ(f):
-    first, again, other = (f(1.0, 20, seed)[0] for seed in (3, 3, 4))
-    return np.array_equal(first, again) and not np.array_equal(first, other)
+def _is_the_prior(f):
+    """Whether the variances of means and of codes add up to one; here u has the moments of N."""
+    u = np.array([-1.0, 1.0])
+    return all(np.allclose(f(kl, u)[0] ** 2 + f(kl, u)[1] ** 2, 1) for kl in (0.1, 1.0, 9.0))
 
 
 # -- 04a.4: one Normal for all codes --------------------------------------------------------------
@@ -372,7 +316,7 @@ EXERCISES: dict[str, Value | Function] = {
             ),
             "you took log N for the KL: N does not enter": math.exp(-math.log(_IMAGES) / _LATENTS),
             "you took the KL of the code in the centre; the mean over all codes is -log s": (
-                _scale_of_centred()
+                _scale_of_centred(_KL / _LATENTS)
             ),
             "you gave the KL of one latent; solve it for s": _KL / _LATENTS,
             "you gave the KL beyond log N; the scale s is asked": _KL - math.log(_IMAGES),
@@ -444,33 +388,54 @@ EXERCISES: dict[str, Value | Function] = {
         },
     ),
     "04a.3": Function(
-        truth=None,
-        properties={
-            "you should return two arrays of `count` numbers, means and scales": _shapes_right,
-            "you need positive scales, of 1e-6 and below too": _scales_positive,
-            "you drew the means with variance 1; with the spikes' own width it becomes 1 + s^2": (
-                _not_of_variance_one
+        truth=_spikes,
+        cases=_kls_and_draws,
+        mistakes={
+            "you gave the means variance 1; with the spikes' own width it becomes 1 + s^2": (
+                _with_means(lambda _: 1.0)
             ),
             "you took 1 - s^2 for the standard deviation of the means; it is their variance": (
-                _not_of_scale_one_less
+                _with_means(lambda s: 1 - s**2)
             ),
-            "you took 1 - s for the variance of the means; it is 1 - s^2": _not_root_of_scale,
-            "you made the KL of one code in the centre right; the mean over all is -log s": (
-                _not_for_one_code
+            "you took 1 - s for the variance of the means; it is 1 - s^2": (
+                _with_means(lambda s: math.sqrt(1 - s))
             ),
-            "you moved the codes off the prior: their means should average to 0": _centred,
-            "you made the aggregate wider or narrower than the prior: Var(m) + s^2 should be 1": (
-                _of_unit_variance
+            "you took 1 - s for the standard deviation of the means; it is the root of 1 - s^2": (
+                _with_means(lambda s: 1 - s)
             ),
-            "you missed the mean KL that was asked for: with this aggregate it is -log s": (
-                _of_this_kl
+            "you added s^2 to 1; the variance of the means is 1 - s^2": (
+                _with_means(lambda s: math.sqrt(1 + s**2))
             ),
-            "you made an aggregate of the right variance but not Normal: draw Normal means": (
-                _of_normal_shape
+            "you put all means at zero: then the aggregate is as narrow as one code": (
+                _with_means(lambda _: 0.0)
             ),
-            "you should draw other means for another seed, and the same for the same": (
-                _seeds_differ
+            "you took -log s^2 for the mean KL; it is -log s": (
+                lambda kl, u: _spikes_of(math.exp(-kl / 2), u)
             ),
+            "you took half of -log s for the mean KL; it is -log s": (
+                lambda kl, u: _spikes_of(math.exp(-2 * kl), u)
+            ),
+            "you inverted a logarithm to base 2; the KL is in nats": (
+                lambda kl, u: _spikes_of(2**-kl, u)
+            ),
+            "you solved for the code in the centre; the mean KL over all codes is -log s": (
+                lambda kl, u: _spikes_of(_scale_of_centred(kl), u)
+            ),
+            "you added log N to the KL: N does not enter": (
+                lambda kl, u: _spikes_of(math.exp(-kl - math.log(len(u))), u)
+            ),
+            "you exchanged the two arrays: means first, then scales": (
+                lambda kl, u: _spikes(kl, u)[::-1]
+            ),
+            "you returned variances; scales are asked": (
+                lambda kl, u: (_spikes(kl, u)[0], _spikes(kl, u)[1] ** 2)
+            ),
+            "you returned one scale; each code has its own, all alike": (
+                lambda kl, u: (_spikes(kl, u)[0], math.exp(-kl))
+            ),
+        },
+        properties={
+            "you should get Var(m) + s^2 = 1, the variance of the prior": _is_the_prior,
         },
     ),
     "04a.4": Function(
