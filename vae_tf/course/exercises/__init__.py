@@ -20,13 +20,6 @@ _MODULES = {
     "03": "the_gap",
     "04a": "generation",
     "04b": "memorization",
-    "04c": "smoothness",
-    "05": "balancing_act",
-    "06": "summary",
-    "07": "family",
-    "08": "evidence",
-    "09": "causes",
-    "10": "clinic",
     "11": "many_latents",
 }
 

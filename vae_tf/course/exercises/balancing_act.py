@@ -397,7 +397,7 @@ def _examples_as_rows(p):
 
 def _probabilities():
     rng = np.random.default_rng(56)
-    return [(rng.uniform(size=(5, 4, 7)),), (rng.uniform(size=(1, 2, 3)) ** 4,)]
+    return [(rng.uniform(size=(5, 4, 7)),), (rng.uniform(size=(2, 3, 2)) ** 4,)]
 
 
 def _binary_is_its_own_draw(draw_edges):

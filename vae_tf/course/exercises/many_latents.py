@@ -10,7 +10,7 @@ __all__ = ["EXERCISES"]
 
 # -- 11.1: what one step costs ------------------------------------------------------------------
 
-_X, _GUESS, _LAM_S, _LAM_T = 1.5, 1.1, 3.0, 2.0
+_X, _GUESS, _LAM_S, _LAM_T = 1.5, 0.9, 3.0, 2.0
 _SQUARE = (_X - _GUESS) ** 2
 _COST = 0.5 * (np.exp(_LAM_S) - np.exp(_LAM_T)) * _SQUARE
 
