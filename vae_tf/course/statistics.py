@@ -85,7 +85,7 @@ def compare(differences: Mapping[str, ArrayLike], level: float = 0.05) -> Compar
     )
 
 
-def _test(name, values):
+def _test(name: str, values: ArrayLike) -> tuple[float, float, float, float]:
     """The mean, its standard error, the degrees of freedom and the two-sided p value."""
     values = np.asarray(values, "float64")
     if values.ndim not in (1, 2) or min(values.shape) < 2 or not np.isfinite(values).all():
