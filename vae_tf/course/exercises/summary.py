@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.special import gammaln
-from scipy.stats import nbinom, norm
+from scipy.stats import beta, nbinom, norm
 
 from vae_tf.course.checks import Function, Value
 
@@ -65,6 +65,20 @@ def _nb_no_gamma_of_r(x, mean, dispersion):
 def _nb_linear_variance(x, mean, dispersion):
     """Variance mean (1 + dispersion): that of NB1."""
     return _nb(x, mean, dispersion / mean)
+
+
+def _nb_no_counts(x, mean, dispersion):
+    return _nb(x, mean, dispersion) - (x * np.log(mean / (1 / dispersion + mean))).sum(axis=1)
+
+
+def _nb_no_zeros(x, mean, dispersion):
+    r = 1 / dispersion
+    return _nb(x, mean, dispersion) - (r * np.log(r / (r + mean))).sum(axis=1)
+
+
+def _nb_power_dispersion(x, mean, dispersion):
+    r = 1 / dispersion
+    return _nb(x, mean, dispersion) + ((dispersion - r) * np.log(r / (r + mean))).sum(axis=1)
 
 
 def _nb_mean_over_genes(x, mean, dispersion):
@@ -174,6 +188,27 @@ def _rounded_variance(x, loc, scale):
     return _rounded(x, loc, np.sqrt(scale))
 
 
+def _rounded_by_variance(x, loc, scale):
+    return _rounded(x, loc, scale**2)
+
+
+def _rounded_unscaled(x, loc, scale):
+    return _rounded(x, loc, np.ones_like(scale))
+
+
+def _rounded_sum_unlogged(x, loc, scale):
+    above = norm.cdf((np.log(x + 1.5) - loc) / scale)
+    below = np.where(x > 0, norm.cdf((np.log(x + 0.5) - loc) / scale), 0.0)
+    return (above - below).sum(axis=1)
+
+
+def _rounded_reversed(x, loc, scale):
+    above = norm.cdf((np.log(x + 1.5) - loc) / scale)
+    below = np.where(x > 0, norm.cdf((np.log(x + 0.5) - loc) / scale), 0.0)
+    with np.errstate(all="ignore"):
+        return np.log(below - above).sum(axis=1)
+
+
 def _rounded_unlogged(x, loc, scale):
     return np.exp(_rounded(x, loc, scale))
 
@@ -260,6 +295,32 @@ def _residuals_without_genes(counts, dispersion):
     return _clipped((counts - mean) / np.sqrt(mean + dispersion * mean**2))
 
 
+def _residuals_of_mean(counts, mean, dispersion):
+    return _clipped((counts - mean) / np.sqrt(mean + dispersion * mean**2))
+
+
+def _residuals_mean_for_sum(counts, dispersion):
+    totals = counts.sum(axis=1, keepdims=True)
+    return _residuals_of_mean(counts, totals * counts.mean(axis=0) / counts.sum(), dispersion)
+
+
+def _residuals_mean_share(counts, dispersion):
+    totals = counts.sum(axis=1, keepdims=True)
+    return _residuals_of_mean(counts, totals * (counts / totals).mean(axis=0), dispersion)
+
+
+def _residuals_square_dispersion(counts, dispersion):
+    return _residuals(counts, dispersion**2)
+
+
+def _residuals_clipped_by_size(counts, dispersion):
+    return _clipped(_residuals_unclipped(counts, dispersion), np.sqrt(counts.size))
+
+
+def _residuals_clipped_at_zero(counts, dispersion):
+    return np.clip(_residuals_unclipped(counts, dispersion), 0, np.sqrt(len(counts)))
+
+
 def _residuals_linear(counts, dispersion):
     mean = _expected(counts)
     return _clipped((counts - mean) / np.sqrt(mean + dispersion * mean))
@@ -333,6 +394,23 @@ def _widest(right, n):
     return right / n - _Z * 0.5 / np.sqrt(n), right / n + _Z * 0.5 / np.sqrt(n)
 
 
+def _wilson_missing_power(right, n):
+    share, shrunk = right / n, 1 + _Z**2 / n
+    centre = (share + _Z**2 / (2 * n)) / shrunk
+    half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n)) / shrunk
+    return centre - half, centre + half
+
+
+def _exact(right, n):
+    low = beta.ppf(0.025, right, n - right + 1) if right else 0.0
+    return low, beta.ppf(0.975, right + 1, n - right) if right < n else 1.0
+
+
+def _wald_clipped(right, n):
+    low, high = _wald(right, n)
+    return max(low, 0.0), min(high, 1.0)
+
+
 def _without_n(right, n):
     share = right / n
     half = _Z * np.sqrt(share * (1 - share))
@@ -360,6 +438,10 @@ EXERCISES: dict[str, Value | Function] = {
                 nbinom.pmf(1, 1 / _DISPERSION, 1 / (1 + _DISPERSION * _MEAN))
             ),
             "you took the logarithm; the probability itself is asked": np.log(_ZEROS),
+            "you gave per cent; a probability lies between 0 and 1": 100 * _ZEROS,
+            "you computed the probability of at most one molecule": float(
+                nbinom.cdf(1, 1 / _DISPERSION, 1 / (1 + _DISPERSION * _MEAN))
+            ),
             "you divided by 1 + m; the mean is to be multiplied by the dispersion": (1 + _MEAN)
             ** (-1 / _DISPERSION),
         },
@@ -377,6 +459,11 @@ EXERCISES: dict[str, Value | Function] = {
             ),
             "you took log Gamma(x) for the factorial: x! is Gamma(x + 1)": _nb_gamma_of_count,
             "you forgot log Gamma(r), which is to be subtracted": _nb_no_gamma_of_r,
+            "you forgot the last term, x log(m / (r + m))": _nb_no_counts,
+            "you forgot the term r log(r / (r + m))": _nb_no_zeros,
+            "you multiplied log(r / (r + m)) by the dispersion; it should be by r": (
+                _nb_power_dispersion
+            ),
             "you made the variance mean + dispersion * mean; it should be mean + dispersion * "
             "mean^2": _nb_linear_variance,
             "you averaged over the genes; the log-probability of a cell is a sum": (
@@ -425,7 +512,12 @@ EXERCISES: dict[str, Value | Function] = {
             "you took the square root of the scale, which is a standard deviation": (
                 _rounded_variance
             ),
+            "you squared the scale, which is a standard deviation": _rounded_by_variance,
+            "you forgot to divide by the scale": _rounded_unscaled,
             "you returned probabilities; their logarithms are asked": _rounded_unlogged,
+            "you summed probabilities; take the logarithm of each, then sum": _rounded_sum_unlogged,
+            "you took the logarithm of a negative number: subtract what lies below from what lies "
+            "above": _rounded_reversed,
             "you averaged over the genes; the log-probability of a cell is a sum": _rounded_mean,
         },
         properties={"you should get probabilities that sum to one over all counts": _sums_to_one},
@@ -442,7 +534,21 @@ EXERCISES: dict[str, Value | Function] = {
                 _residuals_clipped_by_number
             ),
             "you clipped above only; residuals are clipped below as well": _residuals_clipped_above,
+            "you clipped at the square root of the number of all entries; it should be that of the "
+            "cells": _residuals_clipped_by_size,
+            "you clipped at zero below; the lower limit is minus the upper one": (
+                _residuals_clipped_at_zero
+            ),
             "you divided by the variance; it should be its square root": _residuals_by_variance,
+            "you took the mean of the gene for its sum: its share is its sum over all counts": (
+                _residuals_mean_for_sum
+            ),
+            "you averaged the shares of the gene over the cells; its share is in all counts": (
+                _residuals_mean_share
+            ),
+            "you squared the dispersion; only the mean is to be squared": (
+                _residuals_square_dispersion
+            ),
             "you used the inverse of the dispersion": _residuals_inverse,
             "you left the totals of the cells out: the expected count grows with the depth": (
                 _residuals_without_depth
@@ -471,6 +577,14 @@ EXERCISES: dict[str, Value | Function] = {
             "you used the textbook's share +- 1.96 standard errors, which has no width at 0 of 4": (
                 _wald
             ),
+            "you used the textbook's share +- 1.96 standard errors and cut it at 0 and 1": (
+                _wald_clipped
+            ),
+            "you computed the exact (Clopper and Pearson) interval; Wilson's is asked": _exact,
+            "you forgot a square in the last term under the root, z^2 / (4 n^2)": (
+                _wilson_missing_power
+            ),
+            "you took z = 2; it is 1.960": lambda right, n: _wilson(right, n, 2.0),
             "you took z = 1; a 95 % interval has z = 1.96": lambda right, n: _wilson(right, n, 1.0),
             "you took z = 1.645, which leaves 5 % on each side": (
                 lambda right, n: _wilson(right, n, float(norm.isf(0.05)))
