@@ -69,8 +69,8 @@ def compare(differences: Mapping[str, ArrayLike], level: float = 0.05) -> Compar
 
     Example:
 
-    >>> print(vt.course.compare({"better": [1.0, 1.2, 0.9, 1.1, 1.0], "no": [1, -1, 2, 0, -2]}))
-    better  +1.040 +- 0.051, p = 3.4e-05, corrected 6.7e-05: holds
+    >>> print(vt.course.compare({"better": [1.1, 1.2, 0.9, 1.1, 0.8], "no": [1, -1, 2, 0, -2]}))
+    better  +1.020 +- 0.073, p = 0.00016, corrected 0.00031: holds
     no      +0.000 +- 0.707, p = 1, corrected 1: not shown
     """
     if not 0 < level < 1:
