@@ -172,73 +172,7 @@ def _keeps_k(scales_for):
     return True
 
 
-# -- 05.4: the edge of collapse for binary pixels -----------------------------------------------
-
-
-def _varying(x):
-    return x[:, x.std(axis=0) > 0]
-
-
-def _edge(x):
-    return np.linalg.eigvalsh(np.corrcoef(_varying(x), rowvar=False))[-1]
-
-
-def _edge_of_covariance(x):
-    return np.linalg.eigvalsh(np.cov(x, rowvar=False, ddof=0))[-1]
-
-
-def _edge_of_sample_covariance(x):
-    return np.linalg.eigvalsh(np.cov(x, rowvar=False))[-1]
-
-
-def _edge_smallest(x):
-    return np.linalg.eigvalsh(np.corrcoef(_varying(x), rowvar=False))[0]
-
-
-def _edge_second(x):
-    return np.linalg.eigvalsh(np.corrcoef(_varying(x), rowvar=False))[-2]
-
-
-def _edge_root(x):
-    return np.sqrt(_edge(x))
-
-
-def _edge_uncentred(x):
-    scaled = _varying(x) / _varying(x).std(axis=0)
-    return np.linalg.eigvalsh(scaled.T @ scaled / len(x))[-1]
-
-
-def _edge_by_variance(x):
-    scaled = (_varying(x) - _varying(x).mean(axis=0)) / _varying(x).var(axis=0)
-    return np.linalg.eigvalsh(scaled.T @ scaled / len(x))[-1]
-
-
-def _edge_over_examples(x):
-    return np.linalg.eigvalsh(np.nan_to_num(np.corrcoef(_varying(x))))[-1]
-
-
-def _edge_total(x):
-    return float(_varying(x).shape[1])
-
-
-def _edge_of_zeroed(x):
-    """Constant pixels as rows of zeros with a one on the diagonal: the same largest eigenvalue."""
-    return _edge(x)
-
-
-def _binary_images():
-    """Pixels that move together, one that is always off and one that is always on."""
-    rng = np.random.default_rng(54)
-    cases = []
-    for count, size, tilt in ((40, 6, 1.5), (25, 9, 3.0)):
-        hidden = rng.normal(size=(count, 1)) * rng.normal(size=(1, size)) * tilt
-        x = (rng.normal(size=(count, size)) + hidden > 0.3).astype("float64")
-        x[:, 0], x[:, 3] = 0.0, 1.0
-        cases.append((x,))
-    return cases
-
-
-# -- 05.5: free bits ----------------------------------------------------------------------------
+# -- 05.4: free bits ----------------------------------------------------------------------------
 
 
 def _free_bits(reconstruction, kl, allowance):
@@ -309,7 +243,7 @@ def _batches():
     return cases
 
 
-# -- 05.6: what a draw adds to the edges --------------------------------------------------------
+# -- 05.5: what a draw adds to the edges --------------------------------------------------------
 
 
 def _pairs(p):
@@ -409,10 +343,9 @@ EXERCISES = {
     "05.1": Value(
         _BETA,
         mistakes={
-            "you divided rates by distortions; beta is nats of distortion for a nat of rate": -1
-            / _BETA
-            * _STEP[1]
-            / _STEP[1],
+            "you divided rates by distortions; beta is nats of distortion for a nat of rate": (
+                -1 / _BETA
+            ),
             "you inverted the ratio: beta is the change of distortion over that of rate": 1 / _BETA,
             "you divided the values, where the changes count": _FIRST[1] / _FIRST[0],
             "you divided the values of the second run, where the changes count": _SECOND[1]
@@ -484,26 +417,6 @@ EXERCISES = {
         },
     ),
     "05.4": Function(
-        truth=_edge,
-        cases=_binary_images,
-        mistakes={
-            "you took the covariance of the pixels; each is to be divided by its scale": (
-                _edge_of_covariance
-            ),
-            "you took the covariance of the pixels (with N - 1); each is to be divided by its "
-            "scale": _edge_of_sample_covariance,
-            "you returned the smallest eigenvalue: the first unit dies last": _edge_smallest,
-            "you returned the second largest eigenvalue": _edge_second,
-            "you took the square root: beta is compared with the eigenvalue itself": _edge_root,
-            "you did not subtract the mean of each pixel": _edge_uncentred,
-            "you divided by the variance of each pixel; it should be by the scale": (
-                _edge_by_variance
-            ),
-            "you correlated the images; the pixels are to be correlated": _edge_over_examples,
-            "you returned the sum of the eigenvalues; the largest is the edge": _edge_total,
-        },
-    ),
-    "05.5": Function(
         truth=_free_bits,
         cases=_batches,
         mistakes={
@@ -531,7 +444,7 @@ EXERCISES = {
             "you did not average the reconstruction over the batch": _free_each,
         },
     ),
-    "05.6": Function(
+    "05.5": Function(
         truth=_draw_edges,
         cases=_probabilities,
         mistakes={
