@@ -33,7 +33,6 @@ CHECKED = re.compile(r"# @title Check\nvt\.course\.check\(\"(\d\d[a-c]?\.\d+)\",
 ANSWERED = re.compile(r"<details>\s*<summary>Answer</summary>")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
 EARLIER_FORM = {
-    "04c_smoothness",
     "05_balancing_act",
     "06_summary",
     "07_beta_vae_family",

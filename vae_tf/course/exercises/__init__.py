@@ -20,6 +20,7 @@ _MODULES = {
     "03": "the_gap",
     "04a": "generation",
     "04b": "memorization",
+    "04c": "smoothness",
     "11": "many_latents",
 }
 
