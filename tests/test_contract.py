@@ -226,6 +226,7 @@ LIKELIHOODS = {
     "Bernoulli": (lambda: vt.layers.Bernoulli(4), 1.0, 0.5),
     "ContinuousBernoulli": (lambda: vt.layers.ContinuousBernoulli(4), 0.5, 1.5),
     "Categorical": (lambda: vt.layers.Categorical(4, 3), 2.0, 3.0),
+    "DiscretizedLogistic": (lambda: vt.layers.DiscretizedLogistic(4), 0.2, 0.3),
     "Poisson": (lambda: vt.layers.Poisson(4), 3.0, 2.5),
     "NegativeBinomial": (lambda: vt.layers.NegativeBinomial(4), 3.0, 2.5),
     "ZINB": (lambda: vt.layers.ZeroInflatedNegativeBinomial(4, "predicted"), 3.0, -1.0),

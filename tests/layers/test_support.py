@@ -111,6 +111,30 @@ def test_scalar_families(name):
             support.check(p, usual)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_graph_marks_what_is_refused(name):
+    """Where the number of examples is not known, and where values cannot be looked at: NaN."""
+    p, inside, outside = FAMILIES[name]
+    rows = np.array([[value] * 3 for value in (*inside, *outside)], "float32")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3])])
+    def marked(x):
+        return tf.math.is_nan(support.check(tfd.Independent(p, 1), x))
+
+    refused = [False] * len(inside) + [True] * len(outside)
+    np.testing.assert_array_equal(marked(rows), np.tile(np.array(refused)[:, None], 3))
+
+
+def test_a_mask_of_unknown_length():
+    @tf.function(input_signature=[tf.TensorSpec([None, 3]), tf.TensorSpec([None, 3], tf.bool)])
+    def marked(x, mask):
+        pixels = tfd.Masked(tfd.Bernoulli(logits=tf.zeros_like(x), dtype="float32"), mask)
+        return tf.math.is_nan(support.check(tfd.Independent(pixels, 1), x))
+
+    mask = np.array([[True, False, True], [False, True, True]])
+    np.testing.assert_array_equal(marked(np.full((2, 3), 0.5), mask), mask)
+
+
 @pytest.mark.parametrize("name", VECTORS)
 def test_families_of_vectors(name):
     p, inside, outside = VECTORS[name]

@@ -7,9 +7,9 @@ The last layer of a network turns the numbers that a `Dense` layer computes into
     )
     q_z = encoder(x)        # tfd.Distribution, batch [B], event [2]
 
-How that works in Keras is in `base.py`; the families are in `families.py`, `counts.py` and
-`flows.py`. For one of your own, subclass `ToDistribution`. `distributions.py` holds the
-distributions that they return, `support.py` says which data a likelihood accepts.
+How that works in Keras is in `base.py`; the families are in `families.py`, `counts.py`,
+`levels.py` and `flows.py`. For one of your own, subclass `ToDistribution`. `distributions.py` holds
+the distributions that they return, `support.py` says which data a likelihood accepts.
 """
 
 from vae_tf.layers.base import ToDistribution
@@ -24,12 +24,14 @@ from vae_tf.layers.families import (
     NormalTriL,
 )
 from vae_tf.layers.flows import CouplingFlow
+from vae_tf.layers.levels import DiscretizedLogistic
 
 __all__ = [
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",
     "CouplingFlow",
+    "DiscretizedLogistic",
     "DistributionLayer",
     "NegativeBinomial",
     "Normal",

@@ -31,26 +31,18 @@ __all__ = [
 Shape = int | tuple[int, ...]
 
 
-@keras.saving.register_keras_serializable("vae_tf")
-class Normal(ToDistribution):
-    """Independent Normals: p(x) = prod_d N(x_d; loc_d, scale_d^2).
-
-    The layer before gives all locs; then, if they are predicted, all raw scales: scale =
-    min_scale + softplus(raw + log(e - 1)), which is one at raw = 0.
+class LocScale(ToDistribution):
+    """What the families of a loc and a scale share: all locs first, then raw scales if predicted.
 
     Args:
         event_shape: the shape of one draw.
-        scale: the standard deviation: a positive number (fixed), "learned" (one trainable number
-            for all dimensions, as in the sigma-VAE of Rybkin et al. 2021) or "predicted" (a second
-            output of the network for each dimension).
-        min_scale: the floor under a learned or predicted scale; it keeps log-densities finite.
-
-    Raises:
-        ValueError: if `scale` is neither a positive number nor one of these names.
+        scale: a positive number (fixed), "learned" (one trainable number for all dimensions) or
+            "predicted" (a second output of the network for each dimension).
+        min_scale: the floor under a learned or predicted scale.
 
     Example:
 
-    >>> Normal.params_size(3), Normal.params_size(3, scale=0.1)
+    >>> LocScale.params_size(3), LocScale.params_size(3, scale=0.1)
     (6, 3)
     """
 
@@ -86,36 +78,15 @@ class Normal(ToDistribution):
                 name="raw_scale",
             )
 
-    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+    def _loc_and_scale(self, params):
+        """In the shape of the event, or one scale for all."""
         if self.scale == "predicted":
             loc, raw = tf.split(params, 2, axis=-1)
-            scale = scale_from(self.to_event(raw), self.min_scale)
-        elif self.scale == "learned":
-            loc, scale = params, scale_from(tf.convert_to_tensor(self.raw_scale), self.min_scale)
-        else:
-            loc, scale = params, tf.constant(self.scale, params.dtype)
-        return self.independent(distributions.Normal(self.to_event(loc), scale))
-
-    @staticmethod
-    def optimal_scale(x: Any, loc: Any) -> float:
-        """sqrt(mean (x - loc)^2), the one scale under which x is most probable.
-
-        At it log p(x|z) = -D/2 log(2 pi e MSE) (the optimal sigma of Rybkin et al. 2021).
-
-        Args:
-            x: data, shape [B, *event].
-            loc: the mean of p(x|z), shape [..., B, *event].
-
-        Returns:
-            A float.
-
-        Example:
-
-        >>> Normal.optimal_scale(np.array([[1.0, 3.0]]), np.array([[0.0, 2.0]]))
-        1.0
-        """
-        difference = np.asarray(x, "float64") - np.asarray(loc, "float64")
-        return float(np.sqrt(np.mean(difference**2)))
+            return self.to_event(loc), scale_from(self.to_event(raw), self.min_scale)
+        if self.scale == "learned":
+            raw = tf.convert_to_tensor(self.raw_scale)
+            return self.to_event(params), scale_from(raw, self.min_scale)
+        return self.to_event(params), tf.constant(self.scale, params.dtype)
 
     def set_scale(self, scale: float) -> None:
         """Sets a learned scale, for example to `optimal_scale` after each epoch.
@@ -148,6 +119,54 @@ class Normal(ToDistribution):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale, "min_scale": self.min_scale}
+
+
+@keras.saving.register_keras_serializable("vae_tf")
+class Normal(LocScale):
+    """Independent Normals: p(x) = prod_d N(x_d; loc_d, scale_d^2).
+
+    The layer before gives all locs; then, if they are predicted, all raw scales: scale =
+    min_scale + softplus(raw + log(e - 1)), which is one at raw = 0.
+
+    Args:
+        event_shape: the shape of one draw.
+        scale: the standard deviation: a positive number (fixed), "learned" (one trainable number
+            for all dimensions, as in the sigma-VAE of Rybkin et al. 2021) or "predicted" (a second
+            output of the network for each dimension).
+        min_scale: the floor under a learned or predicted scale; it keeps log-densities finite.
+
+    Raises:
+        ValueError: if `scale` is neither a positive number nor one of these names.
+
+    Example:
+
+    >>> Normal.params_size(3), Normal.params_size(3, scale=0.1)
+    (6, 3)
+    """
+
+    def distribution(self, params: tf.Tensor) -> tfd.Distribution:
+        return self.independent(distributions.Normal(*self._loc_and_scale(params)))
+
+    @staticmethod
+    def optimal_scale(x: Any, loc: Any) -> float:
+        """sqrt(mean (x - loc)^2), the one scale under which x is most probable.
+
+        At it log p(x|z) = -D/2 log(2 pi e MSE) (the optimal sigma of Rybkin et al. 2021).
+
+        Args:
+            x: data, shape [B, *event].
+            loc: the mean of p(x|z), shape [..., B, *event].
+
+        Returns:
+            A float.
+
+        Example:
+
+        >>> Normal.optimal_scale(np.array([[1.0, 3.0]]), np.array([[0.0, 2.0]]))
+        1.0
+        """
+        difference = np.asarray(x, "float64") - np.asarray(loc, "float64")
+        return float(np.sqrt(np.mean(difference**2)))
 
 
 @keras.saving.register_keras_serializable("vae_tf")

@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf.layers.counts import ZeroInflated
+from vae_tf.layers.levels import Rounded
 
 tfd = tfp.distributions
 
@@ -23,6 +24,7 @@ __all__ = ["check", "describe"]
 
 Rule = Callable[[tf.Tensor], tf.Tensor]
 
+_LEVEL_TOLERANCE = 0.01  # of the step from one grey level to the next: k / 255 is rounded
 _SUM_TOLERANCE = 1e-4  # of shares that should sum to one, after they were rounded to be stored
 
 # -- what a value may be ---------------------------------------------------------------------------
@@ -59,6 +61,11 @@ def _finite(x, _):
 def _category(x, family):
     classes = tf.cast(tf.shape(family.logits_parameter())[-1], x.dtype)
     return _counts(x, family) & (x < classes)
+
+
+def _level(x, family):
+    steps = x * (family.levels - 1)
+    return _between_0_and_1(x, family) & (abs(steps - tf.round(steps)) < _LEVEL_TOLERANCE)
 
 
 def _total(x, family):
@@ -135,6 +142,7 @@ _SUPPORTS = {
     tfd.NegativeBinomial: _COUNTS,
     tfd.Geometric: _COUNTS,
     ZeroInflated: _COUNTS,
+    Rounded: (_level, "grey levels k / (levels - 1), such as uint8 values divided by 255"),
     tfd.Multinomial: _TOTAL,
     tfd.DirichletMultinomial: _TOTAL,
     tfd.Dirichlet: _SHARES,
@@ -208,7 +216,8 @@ def _masked(p):
     rank = p.distribution.event_shape.rank
 
     def where_valid(x):  # what is masked has no density to be wrong about
-        mask = tf.reshape(p.validity_mask, (*tf.shape(p.validity_mask), *[1] * rank))
+        axes = tf.shape(p.validity_mask), tf.ones(rank, tf.int32)
+        mask = tf.reshape(p.validity_mask, tf.concat(axes, axis=0))
         return inside(x) | ~_of_examples(mask & tf.ones_like(x, tf.bool), x)
 
     return where_valid, words
@@ -307,7 +316,7 @@ def check(p_x: Any, x: Any, name: str = "x") -> tf.Tensor:
 
 
 def _require_one_array(p_x):
-    if not isinstance(p_x.dtype, tf.DType):
+    if not isinstance(p_x.dtype, (tf.DType, str)):  # TFP's Masked passes on a name as it was given
         raise ValueError(
             "Expected a likelihood of one array; tfd.Blockwise makes one of several. "
             f"Received: {p_x.name}, a joint distribution of {len(p_x.dtype)} parts"
@@ -317,8 +326,7 @@ def _require_one_array(p_x):
 def _floating(x, p_x):
     """x in the dtype that the log-density is computed in: all kinds of TFP take floats."""
     x = tf.convert_to_tensor(x)
-    if p_x.dtype.is_floating:
-        dtype = p_x.dtype
-    else:
+    dtype = tf.as_dtype(p_x.dtype)
+    if not dtype.is_floating:
         dtype = tf.float64 if x.dtype == tf.float64 else tf.float32
     return x if x.dtype == dtype else tf.cast(x, dtype)
