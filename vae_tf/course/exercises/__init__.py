@@ -21,6 +21,9 @@ _MODULES = {
     "04a": "generation",
     "04b": "memorization",
     "04c": "smoothness",
+    "07": "family",
+    "09": "causes",
+    "10": "clinic",
     "11": "many_latents",
 }
 
