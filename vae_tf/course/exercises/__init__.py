@@ -21,6 +21,8 @@ _MODULES = {
     "04a": "generation",
     "04b": "memorization",
     "04c": "smoothness",
+    "05": "balancing_act",
+    "06": "summary",
     "07": "family",
     "09": "causes",
     "10": "clinic",
