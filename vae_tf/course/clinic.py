@@ -609,7 +609,7 @@ CASES = {
         ),
         _of_a_pixel,
         "autonomousvision/sledge, issue 4",
-        "layers/test_families.py::TestFasterFamilies::test_bernoulli",
+        "layers/test_families.py::TestFasterFamilies::test_bernoulli[float32]",
     ),
     "E": Case(
         19,
@@ -695,7 +695,7 @@ CASES = {
         _replaced(disentanglement, "_checked", _viewed),
         _of_mig,
         "YannDubs/disentangling-vae, issue 64",
-        "test_disentanglement.py::TestPerfectCodes::test_score_one",
+        "test_disentanglement.py::TestPerfectCodes::test_score_one[mig]",
     ),
     "O": Case(
         10,
@@ -709,7 +709,7 @@ CASES = {
         _replaced(objectives.IWAE, "__call__", _once_for_the_batch),
         _of_objective_by_batches,
         "pyro-ppl/pyro, issue 3104: RenyiELBO",
-        "objectives/test_objectives.py::TestIWAE::test_without_noise_where_q_is_the_posterior",
+        "objectives/test_objectives.py::TestIWAE::test_without_noise_where_q_is_the_posterior[7]",
     ),
     "Q": Case(
         14,
@@ -724,7 +724,7 @@ CASES = {
         _replaced(data, "load", _joined),
         _of_splits,
         "keras-team/keras-io, examples/generative/vae.py (cca4efb)",
-        "test_data.py::TestLoad::test_splits_are_disjoint_and_complete",
+        "test_data.py::TestLoad::test_splits_are_disjoint_and_complete[digits]",
     ),
     "S": Case(
         17,
