@@ -33,7 +33,6 @@ CHECKED = re.compile(r"# @title Check\nvt\.course\.check\(\"(\d\d[a-c]?\.\d+)\",
 ANSWERED = re.compile(r"<details>\s*<summary>Answer</summary>")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
 EARLIER_FORM = {
-    "05_balancing_act",
     "07_beta_vae_family",
     "08_certified_evidence",
     "09_where_the_gap_comes_from",
