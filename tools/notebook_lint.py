@@ -34,8 +34,6 @@ ANSWERED = re.compile(r"<details>\s*<summary>Answer</summary>")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
 EARLIER_FORM = {
     "07_beta_vae_family",
-    "08_certified_evidence",
-    "09_where_the_gap_comes_from",
 }
 RULES, LESSON_RULES = [], []
 
