@@ -24,6 +24,7 @@ _MODULES = {
     "05": "balancing_act",
     "06": "summary",
     "07": "family",
+    "08": "evidence",
     "09": "causes",
     "10": "clinic",
     "11": "many_latents",
