@@ -32,9 +32,7 @@ GRADED = re.compile(r"### Exercise (\d\d[a-c]?\.\d+) \((warm-up|build|explore)\)
 CHECKED = re.compile(r"# @title Check\nvt\.course\.check\(\"(\d\d[a-c]?\.\d+)\", \w+\)")
 ANSWERED = re.compile(r"<details>\s*<summary>Answer</summary>")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
-EARLIER_FORM = {
-    "07_beta_vae_family",
-}
+EARLIER_FORM: set[str] = set()
 RULES, LESSON_RULES = [], []
 
 
