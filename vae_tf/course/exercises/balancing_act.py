@@ -9,7 +9,7 @@ __all__ = ["EXERCISES"]
 
 # -- 05.1: beta from two runs -------------------------------------------------------------------
 
-_FIRST, _SECOND = np.array([3.40, 61.2]), np.array([3.28, 61.5])  # (rate, distortion) in nats
+_FIRST, _SECOND = np.array([3.41, 61.20]), np.array([3.28, 61.53])  # (rate, distortion) in nats
 _STEP = _SECOND - _FIRST
 _BETA = -_STEP[1] / _STEP[0]
 

@@ -9,7 +9,7 @@ __all__ = ["EXERCISES"]
 
 # -- 04c.1: the price of a detour ---------------------------------------------------------------
 
-_TO_C, _FROM_C, _STRAIGHT, _STEPS = 9.0, 6.0, 10.0, 30
+_TO_C, _FROM_C, _STRAIGHT, _STEPS = 8.7, 5.7, 8.9, 30
 _DETOUR = (_TO_C + _FROM_C) / _STRAIGHT
 
 
@@ -330,7 +330,7 @@ EXERCISES = {
                 _DETOUR,
                 2 * _TO_C / _STRAIGHT,
             ],
-            "you took the pace of the straight way for the jump; C lies off it": [_DETOUR, 1 / 3],
+            "you took the pace of the straight way for the jump; C lies off it": [_DETOUR, _STRAIGHT / _STEPS],
             "you did not divide the length by the straight way": [_TO_C + _FROM_C, _DETOUR],
         },
     ),
