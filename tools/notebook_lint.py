@@ -2,8 +2,6 @@
 
 A rule is a function of a notebook that yields one sentence for every breach. `lint` applies them
 all to one notebook, `lint_together` applies the rules that need to see every notebook at once.
-Some rules hold for lessons alone: notebooks that tell a story and keep their proofs apart. Those
-of EARLIER_FORM are not told so yet.
 """
 
 import ast
@@ -32,8 +30,7 @@ GRADED = re.compile(r"### Exercise (\d\d[a-c]?\.\d+) \((warm-up|build|explore)\)
 CHECKED = re.compile(r"# @title Check\nvt\.course\.check\(\"(\d\d[a-c]?\.\d+)\", \w+\)")
 ANSWERED = re.compile(r"<details>\s*<summary>Answer</summary>")
 FENCED = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
-EARLIER_FORM: set[str] = set()
-RULES, LESSON_RULES = [], []
+RULES = []
 
 
 def rule(function):
@@ -42,16 +39,9 @@ def rule(function):
     return function
 
 
-def lesson_rule(function):
-    """Adds a function to the rules of a lesson."""
-    LESSON_RULES.append(function)
-    return function
-
-
-def lint(notebook, lesson=True):
+def lint(notebook):
     """Every breach in one notebook, as sentences that begin with the name of the rule."""
-    rules = RULES + LESSON_RULES if lesson else RULES
-    return [f"{check.__name__}: {breach}" for check in rules for breach in check(notebook)]
+    return [f"{check.__name__}: {breach}" for check in RULES for breach in check(notebook)]
 
 
 def code_cells(notebook):
@@ -272,7 +262,7 @@ def _asserts(cell):
     return sum(node.end_lineno - node.lineno + 1 for node in found), len(found)
 
 
-@lesson_rule
+@rule
 def visible_cells_have_one_idea(notebook):
     """Twelve lines at most, six as a rule."""
     counts = {n: len(lines) for n, _, lines in visible(notebook)}
@@ -283,7 +273,7 @@ def visible_cells_have_one_idea(notebook):
         yield f"Expected a median of at most {MEDIAN_LINES} visible lines. Received {median}."
 
 
-@lesson_rule
+@rule
 def proofs_are_folded(notebook):
     """A visible cell asserts one claim at most; the rest is proof."""
     cells = visible(notebook)
@@ -296,7 +286,7 @@ def proofs_are_folded(notebook):
         yield f"Expected at most {ASSERTING:.0%} of visible lines to assert. Received {share:.1%}."
 
 
-@lesson_rule
+@rule
 def the_title_is_a_question(notebook):
     """What the lesson answers."""
     title = next((title for level, title in headings(notebook) if level == 1), "")
@@ -304,7 +294,7 @@ def the_title_is_a_question(notebook):
         yield f"Expected a title that ends in '?'. Received {title!r}."
 
 
-@lesson_rule
+@rule
 def links_to_its_section_of_the_text(notebook):
     """`docs/the_elbo.md` has the argument; a lesson unfolds a part of it."""
     opening = "\n".join(cell.source for cell in notebook.cells[:2])
@@ -315,7 +305,7 @@ def links_to_its_section_of_the_text(notebook):
         yield "Expected 'the text'. Received 'the document'."
 
 
-@lesson_rule
+@rule
 def a_picture_comes_first(notebook):
     """Within five cells of the set-up, and before the sixth of all."""
     early = [cell for cell in notebook.cells[:6] if cell.cell_type == "code"]
@@ -324,7 +314,7 @@ def a_picture_comes_first(notebook):
         yield "Expected a figure within the first six cells. Received none."
 
 
-@lesson_rule
+@rule
 def figures_can_be_read_aloud(notebook):
     """Each picture carries a text of its own that says what is seen (`vt.plots.show`)."""
     texts = []
@@ -338,7 +328,7 @@ def figures_can_be_read_aloud(notebook):
                 )
 
 
-@lesson_rule
+@rule
 def exercises_are_graded(notebook):
     """Numbered in order, warm-up, build or explore, half of them to build; each check one line."""
     found = [GRADED.match(cell.source) for cell in tagged(notebook, "exercise")]
@@ -358,7 +348,7 @@ def exercises_are_graded(notebook):
         yield f"Expected one line, vt.course.check(number, answer), for each of {wanted}."
 
 
-@lesson_rule
+@rule
 def recall_has_answers(notebook):
     """Folded, one for each question."""
     recall = [cell.source for cell in notebook.cells if cell.source.startswith("## Recall")]
@@ -393,11 +383,7 @@ def lint_together(collection, public=None):
 def main():
     """Lints every notebook; the exit status says whether all is well."""
     collection = {path.stem: nbformat.read(path, as_version=4) for path in notebooks()}
-    found = [
-        f"{name}: {breach}"
-        for name, book in collection.items()
-        for breach in lint(book, lesson=name not in EARLIER_FORM)
-    ]
+    found = [f"{name}: {breach}" for name, book in collection.items() for breach in lint(book)]
     found += lint_together(collection)
     print("\n".join(found) or f"{len(collection)} notebooks keep the house rules")
     return bool(found)

@@ -215,12 +215,7 @@ def test_a_good_notebook_keeps_all_rules():
     assert notebook_lint.lint(good()) == []
 
 
-def test_a_notebook_of_the_earlier_form_is_held_to_the_other_rules():
-    book = good(code("assert f()\n" * 2))
-    assert notebook_lint.lint(book) and notebook_lint.lint(book, lesson=False) == []
-
-
-@pytest.mark.parametrize("rule", [*notebook_lint.RULES, *notebook_lint.LESSON_RULES])
+@pytest.mark.parametrize("rule", notebook_lint.RULES)
 def test_each_rule_bites(rule):
     breaches = notebook_lint.lint(broken(rule.__name__))
     assert any(breach.startswith(f"{rule.__name__}: Expected") for breach in breaches), breaches
@@ -409,7 +404,7 @@ def test_a_written_notebook_says_nothing_of_the_machine():
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_keeps_the_house_rules(name):
     book = nbformat.read(NOTEBOOKS[name], as_version=4)
-    assert notebook_lint.lint(book, lesson=name not in notebook_lint.EARLIER_FORM) == []
+    assert notebook_lint.lint(book) == []
 
 
 def test_no_two_notebooks_define_the_same_name():
