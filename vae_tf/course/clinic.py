@@ -47,7 +47,7 @@ Numbers = dict[str, float]
 CAUSES = {
     1: "the reconstruction is averaged over the pixels, and the KL over the latents",
     2: "the mean of q(z|x) is decoded where a sample belongs",
-    3: "the logarithm of the K-sample bound is taken once for the whole batch",
+    3: "the weights of all images of a batch are multiplied before the mean over the K samples",
     4: "the KL is counted twice",
     5: "the constants of the Normal, (log 2 pi) / 2 for each number, are left out",
     6: "a variance is passed where a standard deviation is wanted",
