@@ -157,7 +157,8 @@ class DiscretizedLogistic(LocScale):
         self.levels = levels
 
     def distribution(self, params: tf.Tensor) -> tfd.Distribution:
-        return self.independent(Rounded(*self._loc_and_scale(params), self.levels))
+        loc, scale = self._loc_and_scale(params)
+        return self.independent(Rounded(loc, scale, self.levels))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "levels": self.levels}

@@ -1,5 +1,7 @@
 """Exercises of notebook 09: the two parts of a gap, generalisation, and three gradients."""
 
+import functools
+
 import numpy as np
 
 from vae_tf.course.checks import Function, Value
@@ -168,12 +170,12 @@ EXERCISES: dict[str, Value | Function] = {
                 )
             ),
             "you gave the best q the variances of the posterior; they are one over the diagonal "
-            "of the precision": (lambda *case: _split(*case, best=np.diagonal)),
-            "you took the other KL, from the posterior to q": (
-                lambda *case: _split(*case, kl=_reversed_kl, best=np.diagonal)
+            "of the precision": functools.partial(_split, best=np.diagonal),
+            "you took the other KL, from the posterior to q": functools.partial(
+                _split, kl=_reversed_kl, best=np.diagonal
             ),
             "you took the other KL, from the posterior to q, with the best q of this one": (
-                lambda *case: _split(*case, kl=_reversed_kl)
+                functools.partial(_split, kl=_reversed_kl)
             ),
             "you gave the total first; the approximation is the gap of the best q": (
                 lambda *case: (sum(_split(*case)), _split(*case)[1])

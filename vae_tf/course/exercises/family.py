@@ -1,5 +1,7 @@
 """Exercises of notebook 07: the beta-VAE family, its scores, and what a seed does to them."""
 
+import functools
+
 import numpy as np
 from scipy.special import ndtr
 
@@ -488,9 +490,9 @@ EXERCISES: dict[str, Value | Function] = {
             "you gave the false alarms, where nothing is there": lambda *case: _found(
                 0.0, *case[1:]
             ),
-            "you asked for two standard errors": lambda *case: _found(*case, 2.0),
-            "you asked for four standard errors": lambda *case: _found(*case, 4.0),
-            "you asked for one standard error": lambda *case: _found(*case, 1.0),
+            "you asked for two standard errors": functools.partial(_found, rule=2.0),
+            "you asked for four standard errors": functools.partial(_found, rule=4.0),
+            "you asked for one standard error": functools.partial(_found, rule=1.0),
             "you gave the number of standard errors; the chance was asked for": (
                 lambda difference, sd, seeds: difference / np.sqrt(2 * sd**2 / seeds)
             ),

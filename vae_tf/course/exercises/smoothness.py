@@ -330,7 +330,10 @@ EXERCISES = {
                 _DETOUR,
                 2 * _TO_C / _STRAIGHT,
             ],
-            "you took the pace of the straight way for the jump; C lies off it": [_DETOUR, _STRAIGHT / _STEPS],
+            "you took the pace of the straight way for the jump; C lies off it": [
+                _DETOUR,
+                _STRAIGHT / _STEPS,
+            ],
             "you did not divide the length by the straight way": [_TO_C + _FROM_C, _DETOUR],
         },
     ),
