@@ -31,9 +31,9 @@ FIT_STEPS, FIT_RATE = 1000, 0.02
 SPACING = 0.15  # of the grid for log p(x)
 NODES = 5  # of Gauss and Hermite, for each latent of each q(z|x)
 SAMPLES = 1000  # of each generator
-# Nats, on another machine: weights changed by 1e-7 before training move log p(x) by 1e-6, but other
-# processors round in each of the 780 steps.
-TOLERANCE = 0.02
+# Nats, on another machine: a training carries rounding on. Weights that are changed by 1e-7 before
+# it move log p(x) by less than a tenth of this.
+TOLERANCE = 0.3
 
 
 def data():
