@@ -18,7 +18,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help course lab notebooks student test test-all test-colab results benchmarks speed site \
+.PHONY: help course lab notebooks student test test-all test-browser test-colab results benchmarks speed \
+	site slides \
 	stamp clean
 
 help:  ## lists these commands
@@ -61,6 +62,13 @@ speed: .venv/installed  ## compares speeds with other codes and with floors (a q
 	@$(RUN) benchmarks/speed.py
 	@$(RUN) benchmarks/scaling.py
 
+slides: .venv/site  ## makes slides of each lesson into build/slides, offline
+	@$(RUN) tools/slides.py
+
+test-browser: .venv/browser  ## drives JupyterLab and the site in Chromium (CHROMIUM=/path/to/it)
+	@$(RUN) tools/website.py
+	@$(RUN) -m pytest --verbose -rA tests/browser
+
 site: .venv/site  ## builds the web site into build/site, offline
 	@$(RUN) tools/website.py
 
@@ -81,6 +89,10 @@ clean:  ## removes what these commands have made, .venv included
 	@$(PIP) --editable .
 	@echo "3 of 3: installing JupyterLab, pytest and what they need"
 	@$(PIP) --editable '.[course,test]'
+	@touch $@
+
+.venv/browser: .venv/site
+	@$(PIP) --editable '.[browser]'
 	@touch $@
 
 .venv/site: .venv/installed
