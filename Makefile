@@ -20,7 +20,7 @@ unexport PYTHONPATH
 .DEFAULT_GOAL := help
 .PHONY: help course lab notebooks student test test-all test-browser test-colab results benchmarks speed \
 	site slides \
-	stamp clean
+	release stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -71,6 +71,9 @@ test-browser: .venv/browser  ## drives JupyterLab and the site in Chromium (CHRO
 
 site: .venv/site  ## builds the web site into build/site, offline
 	@$(RUN) tools/website.py
+
+release: .venv/installed  ## builds wheel and source archive into dist/, and checks them (TAG=v0.2.0)
+	@$(RUN) tools/release.py $(if $(TAG),--tag $(TAG))
 
 stamp: .venv/installed  ## writes the GitHub address into badges and set-up cells (REPOSITORY=owner/name)
 	@$(RUN) tools/stamp.py $(REPOSITORY)
