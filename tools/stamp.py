@@ -1,8 +1,9 @@
 """Writes the repository's address and the set-up cell wherever they stand (`make stamp`).
 
 The address is `[tool.vae-tf] repository` in pyproject.toml. From there it goes into the set-up cell
-of every notebook, into a Colab badge on its first line, and beside its link in README.md. As long
-as nobody knows the address there is no badge: it would lead nowhere. Outputs stay as they are.
+of every notebook, into a Colab badge on its first line, and into README.md: beside the link to each
+notebook, and where it says what to clone. As long as nobody knows the address there is no badge: it
+would lead nowhere. Outputs stay as they are.
 """
 
 import argparse
@@ -17,6 +18,7 @@ ADDRESS = re.compile(r"[\w.-]+/[\w.-]+")
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
 BADGED = re.compile(re.escape(BADGE) + r"\([^)\s]*\)\n*")
 LINKED = re.compile(r"(\]\(notebooks/([\w-]+\.ipynb)\))(?: \(\[Colab\]\([^)\s]*\)\))?")
+CLONED = re.compile(r"(?<=git clone https://github\.com/)\S+(?=\.git)")
 ENTRY = re.compile(r'^repository = "[^"]*"', flags=re.MULTILINE)
 UNKNOWN = "OWNER/NAME"  # in the address from which a set-up cell installs
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, for JupyterLab
@@ -62,13 +64,13 @@ def badged(source, name, root=ROOT):
 
 
 def linked(readme, root=ROOT):
-    """The text of README.md, each link to a notebook with one to Colab beside it."""
+    """The text of README.md: with each link to a notebook one to Colab, and what to clone."""
 
     def both(found):
         link = in_colab(found[2], root)
         return found[1] + (f" ([Colab]({link}))" if link else "")
 
-    return LINKED.sub(both, readme)
+    return CLONED.sub(repository(root) or UNKNOWN, LINKED.sub(both, readme))
 
 
 def stamp_notebook(path, root=ROOT):

@@ -22,6 +22,7 @@ def root(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[tool.vae-tf]\nrepository = ""  # here\n')
     (tmp_path / "README.md").write_text(
         "A [lesson](notebooks/01_example.ipynb), a [page](docs/x.md)\n"
+        "git clone https://github.com/OWNER/NAME.git\n"
     )
     printed = new_output("stream", text="as it was")
     set_up = new_code_cell("old", metadata={"tags": ["set-up"]}, outputs=[printed])
@@ -60,7 +61,8 @@ def test_the_address_goes_into_badges_and_set_up_cells(root):
     assert read(root).cells[0].source == f"{BADGE}({COLAB})\n\n{OPENING}"
     assert '"https://github.com/ada/elbo/archive/main.zip"' in read(root).cells[1].source
     lesson = f"A [lesson](notebooks/01_example.ipynb) ([Colab]({COLAB})), a [page](docs/x.md)\n"
-    assert (root / "README.md").read_text() == lesson
+    clone = "git clone https://github.com/ada/elbo.git\n"
+    assert (root / "README.md").read_text() == lesson + clone
 
 
 def test_outputs_stay_and_a_second_stamp_changes_nothing(root):
