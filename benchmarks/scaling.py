@@ -151,7 +151,7 @@ def render(record):
     lines = table._head("figure", "obtained", "allowed", "why", "holds")
     for check in record["checks"]:
         holds = "yes" if check["holds"] else "**no**"
-        cells = (table.number(check["ours"]), table.allowed(check), check["because"], holds)
+        cells = (table.obtained(check["ours"]), table.allowed(check), check["because"], holds)
         lines.append(table._line(check["quantity"], *cells))
     for axis, words in UNITS.items():
         lines += ["", *table._head(words, *(f"{point['size']:,}" for point in record[axis]))]

@@ -109,7 +109,7 @@ def render(records):
     for record in records.values():
         for check in record["checks"]:
             holds = "yes" if check["holds"] else "**no**"
-            cells = (table.number(check["ours"]), check["published"], check["because"], holds)
+            cells = (table.obtained(check["ours"]), check["published"], check["because"], holds)
             lines.append(table._line(check["quantity"], *cells))
     for part, record in records.items():
         lines += ["", f"### Speed: {part}", "", *RENDER[part](record), ""]

@@ -126,6 +126,11 @@ def number(value):
     return "" if value is None else f"{value:.5g}"
 
 
+def obtained(value):
+    """A time, a ratio or a slope, in three digits: more would be noise."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def allowed(check):
     low, high = check["low"], check["high"]
     if low is not None and low == high:
