@@ -20,7 +20,7 @@ unexport PYTHONPATH
 .DEFAULT_GOAL := help
 .PHONY: help course lab notebooks student test test-all test-browser test-colab results benchmarks speed \
 	site slides \
-	release stamp clean
+	kit release stamp clean
 
 help:  ## lists these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | \
@@ -37,6 +37,9 @@ notebooks: .venv/installed  ## runs every notebook in place and refreshes its ou
 
 student: .venv/installed  ## writes copies without outputs and solutions into build/student
 	@$(RUN) tools/student.py
+
+kit: .venv/installed  ## makes the coursework: for students, for lecturers, autograders (FORMAT=nbgrader)
+	@$(RUN) tools/kit.py make $(ASSIGNMENT) --format $(or $(FORMAT),otter)
 
 test: .venv/installed  ## lints, checks the types, and runs the tests and the notebooks
 	@$(RUN) -m ruff check

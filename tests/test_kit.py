@@ -1,0 +1,308 @@
+"""The coursework kit: marks of blank, right and wrong copies, and what the student's folder holds.
+
+The masters, the cases and the converter are tested everywhere. What needs otter-grader runs where
+`make kit` has installed it, into build/kit/env, and is skipped elsewhere.
+"""
+
+import ast
+import json
+import os
+import pickle
+import re
+import runpy
+import subprocess
+import sys
+import time
+
+import kit
+import nbformat
+import numpy as np
+import pytest
+from solutions import text as said_by
+from stamp import ROOT
+
+sys.path.insert(0, str(kit.COURSEWORK))
+
+NAMES = [path.stem for path in kit.masters()]
+each = pytest.mark.parametrize("name", NAMES)
+TRIVIAL = 16  # characters: shorter lines of a solution may stand anywhere
+needs_otter = pytest.mark.skipif(
+    not kit.PYTHON.exists(), reason="otter-grader is not installed: `make kit` installs it"
+)
+
+
+def notebook(name):
+    return kit.read(kit.master(name))
+
+
+def wrong(name):
+    return runpy.run_path(str(ROOT / "tests" / "coursework" / f"wrong_{name[0]}.py"))["WRONG"]
+
+
+def case_module(name):
+    return __import__(f"case_{name[0]}")
+
+
+def kinds(question):
+    """What its title says in brackets: build, number, words, or two of them."""
+    return re.search(r"\(([\w, ]+)\):", question.text[0].source)[1].split(", ")
+
+
+def autograded(name):
+    asked = [question for question in kit.questions(notebook(name)) if not question.manual]
+    return {question.name: question.points for question in asked}
+
+
+# A master.
+
+
+@each
+def test_twenty_marks(name):
+    asked = kit.questions(notebook(name))
+    assert [question.name for question in asked] == [f"q{i + 1}" for i in range(len(asked))]
+    assert 6 <= len(asked) <= 9
+    assert sum(question.points for question in asked) == 20
+    assert 5 <= sum(question.points for question in asked if question.manual) <= 7
+    assert {kind for question in asked for kind in kinds(question)} == {"build", "number", "words"}
+
+
+@each
+def test_marks_are_on_hidden_tests_and_each_says_why(name):
+    for question in kit.questions(notebook(name)):
+        assert bool(question.tests) != question.manual
+        assert len({test.function for test in question.tests}) == len(question.tests)
+        for test in question.tests:
+            assert test.hidden == bool(test.points), f"{question.name}: {test.function}"
+            assert test.points * 2 == int(test.points * 2)
+            (function,) = ast.parse(test.code).body
+            stated = [node for node in ast.walk(function) if isinstance(node, ast.Assert)]
+            assert stated and all(node.msg is not None for node in stated), test.function
+
+
+@each
+def test_words_have_a_mark_scheme(name):
+    for question in kit.questions(notebook(name)):
+        if question.manual:
+            scheme = question.solution.source.partition("**Mark scheme.**")[2]
+            marks = [float(found) for found in re.findall(r"^- ([\d.]+) marks?:", scheme, re.M)]
+            assert sum(marks) == question.points, question.name
+
+
+@each
+def test_first_cells(name):
+    config, _, first, set_up = notebook(name).cells[:4]
+    assert config.cell_type == "raw" and f"name: {name}\n" in config.source
+    assert first.source == "STUDENT = 0  # your student number"
+    assert set_up.source + "\n" == (kit.COURSEWORK / "_setup_cell.py").read_text("utf-8")
+    assert "set-up" in set_up.metadata.tags
+    assert all(not cell.get("outputs") for cell in notebook(name).cells)
+
+
+@each
+def test_the_tables_of_the_readme_say_the_same(name):
+    text, full = (kit.COURSEWORK / "README.md").read_text("utf-8"), {}
+    for question in kit.questions(notebook(name)):
+        title = re.match(r"### (q\d) \((.*?)\): (.*)", question.text[0].source)
+        row = f"| {name[0]} | {title[1]} | {title[2]} | {title[3]} | {question.points:g} |"
+        assert row in text, row
+        full[question.name] = question.points
+    for what, (_, lost) in wrong(name).items():
+        costs = ", ".join(f"{cost:g} of {full[asked]:g} in {asked}" for asked, cost in lost.items())
+        assert f"| {name[0]} | {what} | {costs} |" in text, what
+
+
+# A case.
+
+
+@each
+def test_each_number_has_its_case(name):
+    cases = [case_module(name).case(student) for student in range(1, 201)]
+    numbers = [np.asarray(value) for case in cases for value in case]
+    assert all(np.all(np.isfinite(n)) for n in numbers if np.issubdtype(n.dtype, np.number))
+    texts = [pickle.dumps(case) for case in cases]
+    assert len(set(texts)) == 200
+    assert pickle.dumps(case_module(name).case(17)) == texts[16], "the same on each call"
+
+
+@each
+@pytest.mark.parametrize("number", [0, -3, 1.5, "17", True, None])
+def test_a_number_is_asked_for(name, number):
+    with pytest.raises(ValueError, match="Expected your student number"):
+        case_module(name).case(number)
+
+
+# The source for nbgrader.
+
+
+@each
+def test_source_for_nbgrader(name):
+    source = kit.nbgrader_source(notebook(name))
+    nbformat.validate(source)
+    cells = [cell for cell in source.cells if "nbgrader" in cell.metadata]
+    marks = [cell.metadata.nbgrader for cell in cells]
+    assert len({mark.grade_id for mark in marks}) == len(marks)
+    assert all(mark.schema_version == 3 for mark in marks)
+    assert sum(mark.points for mark in marks if mark.grade) == 20
+    assert not any(cell.cell_type == "raw" or "otter" in cell.source for cell in source.cells)
+    for cell in cells:
+        answer = cell.metadata.nbgrader.solution and cell.cell_type == "code"
+        for kind, there in (("SOLUTION", answer), ("HIDDEN TESTS", "HIDDEN" in cell.source)):
+            count = cell.source.count(f"### BEGIN {kind}")
+            assert count == cell.source.count(f"### END {kind}")
+            assert bool(count) == there
+        if cell.cell_type == "code":
+            ast.parse(cell.source)
+
+
+# What otter-grader makes, and how it marks.
+
+
+@pytest.fixture(scope="session")
+def tried(tmp_path_factory):
+    """The folders of all assignments, and the marks of each trial; made once for all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / "kit", shared / "kit.json"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        while not done.exists():
+            time.sleep(1)
+    else:
+        found = kit.inside("try", "--output", folder, stdout=subprocess.PIPE, text=True).stdout
+        (shared / "kit.part").write_text(found, encoding="utf-8")
+        (shared / "kit.part").rename(done)
+    return folder, json.loads(done.read_text("utf-8"))
+
+
+def marks(tried, name):
+    return {given: got for given, (got, _) in tried[1][name].items()}
+
+
+@needs_otter
+@each
+def test_a_blank_copy_scores_nothing(tried, name):
+    got = marks(tried, name)
+    nothing = dict.fromkeys(autograded(name), 0)
+    assert got["blank"] == nothing
+    assert got["blank, with a number"] == nothing
+
+
+@needs_otter
+@each
+def test_the_solution_gets_full_marks(tried, name):
+    got = marks(tried, name)
+    assert got["solution"] == autograded(name)
+    assert got["solution of another number"] == autograded(name)
+
+
+@needs_otter
+@each
+def test_numbers_of_another_student_do_not_fit(tried, name):
+    got, full = marks(tried, name)["copied from another number"], autograded(name)
+    asked = {question.name: kinds(question) for question in kit.questions(notebook(name))}
+    for question, mark in got.items():
+        if asked[question] == ["number"]:
+            assert mark == 0, question
+        elif "number" in asked[question]:
+            assert mark < full[question], question
+        else:
+            assert mark == full[question], question
+
+
+@needs_otter
+@each
+def test_wrong_solutions_lose_the_right_marks(tried, name):
+    full, got = autograded(name), marks(tried, name)
+    assert len(wrong(name)) >= 5
+    for what, (_, lost) in wrong(name).items():
+        expected = {question: full[question] - lost.get(question, 0) for question in full}
+        assert got[what] == expected, what
+
+
+@needs_otter
+@each
+def test_what_is_said_helps_and_keeps_the_secret(tried, name):
+    """Where marks are lost something is said, and no number of the solution is in it."""
+    for what, (got, words) in tried[1][name].items():
+        for question, said in words.items():
+            assert bool(said) == (got[question] < autograded(name)[question]), (what, question)
+            assert all(len(line) > 30 for line in said), (what, said)
+            assert not any(re.search(r"\d\.\d{2,}", line) for line in said), (what, said)
+
+
+@needs_otter
+@each
+def test_no_solution_and_no_hidden_test_in_the_folder_of_students(tried, name):
+    folder = tried[0] / name / "student"
+    texts = {path.name: path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()}
+    given = kit.read(folder / f"{name}.ipynb")
+    texts[f"{name}.ipynb"] = "\n".join(cell.source for cell in given.cells) + json.dumps(
+        given.metadata
+    )
+    assert {f"{name}.ipynb", "student_number.py", f"case_{name[0]}.py"} <= texts.keys()
+    secret = []
+    for question in kit.questions(notebook(name)):
+        source = question.solution.source
+        if not question.manual:
+            blocks = re.findall(r"# BEGIN SOLUTION\n(.*?)# END SOLUTION", source, re.DOTALL)
+            lines = [line.partition("# SOLUTION")[0] for line in source.split("\n")]
+            marked = [line for line in source.split("\n") if "# SOLUTION" in line]
+            secret += [line.partition("=")[2].partition("# SOLUTION")[0] for line in marked]
+            source = "\n".join(blocks)
+            assert marked or blocks, f"{question.name}: {lines}"
+        secret += source.split("\n")
+        for test in question.tests:
+            if test.hidden:
+                secret += [test.function, *re.findall(r'"([^"]{16,})"', test.code)]
+    secret = {line.strip() for line in secret if len(line.strip()) >= TRIVIAL}
+    shown = {text for question in kit.questions(notebook(name)) for text in shown_lines(question)}
+    assert len(secret - shown) > 20
+    for file, text in texts.items():
+        assert "SOLUTION" not in text and "hidden=True" not in text, file
+        assert not [line for line in secret - shown if line in text], file
+
+
+def shown_lines(question):
+    """What a student may see: the text of a question and its public tests."""
+    public = [test.code for test in question.tests if not test.hidden]
+    lines = "\n".join([*public, *(cell.source for cell in question.text)])
+    return {line.strip() for line in lines.split("\n")} | set(re.findall(r'"([^"]{16,})"', lines))
+
+
+@needs_otter
+def test_the_autograder_marks_a_file_alone(tried, tmp_path):
+    """The zip file, with a kernel of its own, says what the quick way of these tests says."""
+    name = NAMES[0]
+    instructor = tried[0] / name / "instructor" / f"{name}.ipynb"
+    replaced = next(iter(wrong(name)))
+    submission = kit.solution(kit.master(name), tried[0] / name, kit.EXAMPLE)
+    nbformat.write(kit.answered(submission, wrong(name)[replaced][0]), tmp_path / "a.ipynb")
+    assert instructor.exists()
+    kit.inside("grade", name, tmp_path / "a.ipynb", "--output", tried[0])
+    head, row = (tried[0] / name / "marks.csv").read_text("utf-8").splitlines()
+    row = dict(zip(head.split(","), row.split(","), strict=True))
+    got, words = tried[1][name][replaced]
+    assert {question: float(row[question]) for question in got} == got
+    assert row["student"] == str(kit.EXAMPLE)
+    feedback = (tried[0] / name / "marks" / "a.txt").read_text("utf-8")
+    assert all(line in feedback for said in words.values() for line in said)
+
+
+@needs_otter
+@pytest.mark.skipif(
+    not (ROOT / "build/colab/env/bin/python").exists(),
+    reason="no environment with Colab's versions: `make test-colab` makes it",
+)
+def test_the_folder_of_a_student_runs_alone_on_colab(tried, tmp_path):
+    """On Colab's versions, from the folder and a wheel alone: the set-up cell brings the rest."""
+    notebook, added = kit.run_on_colab(tried[0] / NAMES[0], tmp_path)
+    checks = [cell for cell in notebook.cells if cell.source.startswith("grader.check")]
+    assert len(checks) == len(autograded(NAMES[0]))
+    assert all("All test cases passed!" in said_by(cell) for cell in checks)
+    env = ROOT / "build" / "colab" / "env"
+    preloaded = {path.name for path in env.glob("lib/*/site-packages/*.dist-info")}
+    project = re.compile(r"[^-]+")
+    shadowed = {project.match(n)[0] for n in added} & {project.match(n)[0] for n in preloaded}
+    assert not shadowed, "expected what is preloaded to stay as it is"
