@@ -502,7 +502,8 @@ def _of_mig() -> Numbers:
     factors = rng.integers(4, size=(3000, 3))
     noisy = factors + 0.3 * rng.standard_normal(factors.shape)
     nothing = rng.standard_normal(factors.shape)
-    mig = disentanglement.mig
+    mig, told = disentanglement.mig, np.arange(1.0, 301.0).reshape(100, 3)
+    read = disentanglement._checked(told, np.arange(100)[:, None] % 2)[0]  # as any score reads it
     return {
         "MIG, each latent is a factor": float(mig(factors, factors)),
         "MIG, ... with noise": float(mig(noisy, factors)),
@@ -510,6 +511,10 @@ def _of_mig() -> Numbers:
         "what the first latent knows of its factor": float(
             mig(factors, factors).mutual_information[0, 0]
         ),
+        **{
+            f"(1, 2, 3), (4, 5, 6), ...: image 1, latent {i + 1}": float(read[0, i])
+            for i in range(3)
+        },
     }
 
 
