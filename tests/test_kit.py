@@ -84,7 +84,8 @@ def test_words_have_a_mark_scheme(name):
     for question in kit.questions(notebook(name)):
         if question.manual:
             scheme = question.solution.source.partition("**Mark scheme.**")[2]
-            marks = [float(found) for found in re.findall(r"^- ([\d.]+) marks?:", scheme, re.M)]
+            found = re.findall(r"^- (half a|[\d.]+) marks?\b", scheme, re.MULTILINE)
+            marks = [0.5 if mark == "half a" else float(mark) for mark in found]
             assert sum(marks) == question.points, question.name
 
 
