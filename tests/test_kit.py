@@ -25,7 +25,7 @@ sys.path.insert(0, str(kit.COURSEWORK))
 
 NAMES = [path.stem for path in kit.masters()]
 each = pytest.mark.parametrize("name", NAMES)
-TRIVIAL = 16  # characters: shorter lines of a solution may stand anywhere
+TRIVIAL = 20  # characters: shorter lines of a solution may stand anywhere
 needs_otter = pytest.mark.skipif(
     not kit.PYTHON.exists(), reason="otter-grader is not installed: `make kit` installs it"
 )
@@ -233,43 +233,47 @@ def test_what_is_said_helps_and_keeps_the_secret(tried, name):
             assert not any(re.search(r"\d\.\d{2,}", line) for line in said), (what, said)
 
 
+def sentences(test):
+    """What a test may say, and its name."""
+    nodes = [node for node in ast.walk(ast.parse(test.code)) if isinstance(node, ast.Constant)]
+    words = [node.value.strip() for node in nodes if isinstance(node.value, str)]
+    return {test.function, *(line for line in words if " " in line and len(line) >= TRIVIAL)}
+
+
+def answers(question):
+    """What the student is to write: lines of the solution, and what follows after `name =`."""
+    source = question.solution.source
+    if question.manual:
+        return {line.strip() for line in source.split("\n")}
+    blocks = re.findall(r"# BEGIN SOLUTION\n(.*?)# END SOLUTION", source, re.DOTALL)
+    values = re.findall(r"^\w+ = (.*)# SOLUTION$", source, re.MULTILINE)
+    assert blocks or values, question.name
+    return {line.strip() for line in [*"\n".join(blocks).split("\n"), *values]}
+
+
+def leaks(folder, name):
+    """The files of a folder in which something stands that students must not see."""
+    texts = {path.name: path.read_text("utf-8") for path in folder.rglob("*.*") if path.is_file()}
+    given = kit.read(folder / f"{name}.ipynb")
+    cells = [cell.source for cell in given.cells]
+    texts[f"{name}.ipynb"] = "\n".join([*cells, str(given.metadata)])
+    assert {f"{name}.ipynb", "student_number.py", f"case_{name[0]}.py"} <= texts.keys()
+    secret, public = {"SOLUTION", "hidden=True"}, set()
+    for question in kit.questions(notebook(name)):
+        secret |= {line for line in answers(question) if len(line) >= TRIVIAL}
+        for test in question.tests:
+            known = secret if test.hidden else public
+            known |= sentences(test)
+    assert len(secret - public) > 40
+    return {file for file, text in texts.items() if any(line in text for line in secret - public)}
+
+
 @needs_otter
 @each
 def test_no_solution_and_no_hidden_test_in_the_folder_of_students(tried, name):
-    folder = tried[0] / name / "student"
-    texts = {path.name: path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()}
-    given = kit.read(folder / f"{name}.ipynb")
-    texts[f"{name}.ipynb"] = "\n".join(cell.source for cell in given.cells) + json.dumps(
-        given.metadata
-    )
-    assert {f"{name}.ipynb", "student_number.py", f"case_{name[0]}.py"} <= texts.keys()
-    secret = []
-    for question in kit.questions(notebook(name)):
-        source = question.solution.source
-        if not question.manual:
-            blocks = re.findall(r"# BEGIN SOLUTION\n(.*?)# END SOLUTION", source, re.DOTALL)
-            lines = [line.partition("# SOLUTION")[0] for line in source.split("\n")]
-            marked = [line for line in source.split("\n") if "# SOLUTION" in line]
-            secret += [line.partition("=")[2].partition("# SOLUTION")[0] for line in marked]
-            source = "\n".join(blocks)
-            assert marked or blocks, f"{question.name}: {lines}"
-        secret += source.split("\n")
-        for test in question.tests:
-            if test.hidden:
-                secret += [test.function, *re.findall(r'"([^"]{16,})"', test.code)]
-    secret = {line.strip() for line in secret if len(line.strip()) >= TRIVIAL}
-    shown = {text for question in kit.questions(notebook(name)) for text in shown_lines(question)}
-    assert len(secret - shown) > 20
-    for file, text in texts.items():
-        assert "SOLUTION" not in text and "hidden=True" not in text, file
-        assert not [line for line in secret - shown if line in text], file
-
-
-def shown_lines(question):
-    """What a student may see: the text of a question and its public tests."""
-    public = [test.code for test in question.tests if not test.hidden]
-    lines = "\n".join([*public, *(cell.source for cell in question.text)])
-    return {line.strip() for line in lines.split("\n")} | set(re.findall(r'"([^"]{16,})"', lines))
+    assert not leaks(tried[0] / name / "student", name)
+    tests = {f"{asked}.py" for asked in autograded(name)}
+    assert leaks(tried[0] / name / "instructor", name) >= {f"{name}.ipynb", *tests}
 
 
 @needs_otter

@@ -485,7 +485,7 @@ def main():
     parser.add_argument("--wheel", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     paths = [master(options.assignment)] if options.assignment else masters()
-    if Path(sys.prefix) != KIT / "env":
+    if Path(sys.prefix).resolve() != (KIT / "env").resolve():
         return outside(options.command, sys.argv[1:])
     output = options.output.resolve()
     if options.command == "make":
