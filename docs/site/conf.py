@@ -14,7 +14,7 @@ extensions = [
     "sphinx_design",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints", "download"]
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -30,6 +30,7 @@ add_module_names = False
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = "The evidence lower bound"
 html_copy_source = True
 html_show_sphinx = False
@@ -57,12 +58,15 @@ def process(_app, _what, _name, obj, _options, lines):
 
 
 def page(lines):
-    """A docstring in which a block that is set in after a colon is shown as it stands."""
+    """A docstring in which a block that is set in below a sentence is shown as it stands."""
     block = False
     for line, after, then in zip(lines, [*lines[1:], ""], [*lines[2:], "", ""], strict=True):
         block = block and (not line or line.startswith("    "))
-        opens = line.endswith(":") and not after and then.startswith("    ")
-        yield line if block else plain(line) + ":" * opens
+        opens = bool(line) and not line.startswith((" ", "-", "*")) and not after
+        opens = opens and then.startswith("    ")
+        yield line if block else plain(line) + ":" * (opens and line.endswith(":"))
+        if opens and not line.endswith(":"):
+            yield from ("", "::")
         block = block or opens
 
 
