@@ -36,7 +36,7 @@ def lesson(path):
     cells, book.cells = book.cells, []
     for cell in cells:
         anchor = nbformat.v4.new_markdown_cell(f'<span id="{cell.id}"></span>')
-        book.cells += [anchor, cell] if book.cells else [cell]  # the first one is the title
+        book.cells += [anchor, cell] if book.cells else [cell, anchor]  # the title is the first
         tags = cell.metadata.get("tags", [])
         if cell.cell_type == "code":
             if FOLDED & set(tags):
@@ -121,6 +121,13 @@ def assemble():
         write(SOURCE / name, (ROOT / name).read_text(encoding="utf-8"))
 
 
+def within_reach():
+    """Gives the headings in the sidebar the level that a screen reader asks for."""
+    for path in TARGET.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        write(path, text.replace('role="heading">', 'role="heading" aria-level="2">'))
+
+
 def main():
     """Assembles the sources and has Sphinx build them; a warning is an error."""
     assemble()
@@ -128,6 +135,7 @@ def main():
     done = subprocess.run([*command, str(SOURCE), str(TARGET)], cwd=ROOT)
     if done.returncode:
         return done.returncode
+    within_reach()
     if missing := without_page():
         print("Expected a page for every public name. Received none for:", ", ".join(missing))
         return 1

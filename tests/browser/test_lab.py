@@ -14,6 +14,7 @@ import pytest
 from stamp import ROOT
 
 RUN_ALL_S = 600  # for a machine that does other things, too
+WAITING = "[...document.querySelectorAll('.jp-InputPrompt')].some(e => /\\*/.test(e.innerText))"
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +75,13 @@ class Lesson:
     def run_all(self):
         self.page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
         self.page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+        self.page.wait_for_function(WAITING)
         self.wait()
 
     def wait(self):
         """Until no cell is waiting or running."""
         self.page.wait_for_timeout(500)
-        busy = (
-            "![...document.querySelectorAll('.jp-InputPrompt')].some(e => /\\*/.test(e.innerText))"
-        )
-        self.page.wait_for_function(busy, timeout=RUN_ALL_S * 1000)
+        self.page.wait_for_function(f"!({WAITING})", timeout=RUN_ALL_S * 1000, polling=1000)
 
     def cell(self, text):
         """The code cell that holds a text."""
@@ -131,10 +130,10 @@ def test_a_student_works_through_the_gap(lesson):
     one.page.wait_for_timeout(3000)
     assert picture(control) != before
 
-    check = one.page.locator(".jp-CodeCell", has=one.page.locator(".jp-OutputArea-output"))
-    verdict = check.filter(has_text="03.1").last
-    assert "not attempted" in verdict.inner_text()
     stub = "covariance = np.diag([0.25, 0.04])\nshift = np.array([0.6, -0.3])\n"
+    following = "xpath=following-sibling::*[contains(@class, 'jp-CodeCell')][1]"
+    verdict = one.cell("shift = np.array([0.6").locator(following).locator(".jp-OutputArea")
+    assert "not attempted" in verdict.inner_text()
     one.replace("answer_1 = ...", stub + "answer_1 = 0.5 * shift @ shift")
     assert "wrong" in verdict.inner_text()
     one.replace(
