@@ -8,11 +8,13 @@ The last layer of a network turns the numbers that a `Dense` layer computes into
     q_z = encoder(x)        # tfd.Distribution, batch [B], event [2]
 
 How that works in Keras is in `base.py`; the families are in `families.py`, `counts.py`,
-`levels.py` and `flows.py`. For one of your own, subclass `ToDistribution`. `distributions.py` holds
-the distributions that they return, `support.py` says which data a likelihood accepts.
+`levels.py`, `mixtures.py` and `flows.py`. For one of your own, subclass `ToDistribution`; a scale
+from any real number is `scale_from`. `ToTensor` leads back from a distribution to a tensor.
+`distributions.py` holds the distributions that the layers return, `support.py` says which data a
+likelihood accepts.
 """
 
-from vae_tf.layers.base import ToDistribution
+from vae_tf.layers.base import ToDistribution, raw_from, scale_from
 from vae_tf.layers.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from vae_tf.layers.families import (
     Bernoulli,
@@ -25,6 +27,8 @@ from vae_tf.layers.families import (
 )
 from vae_tf.layers.flows import CouplingFlow
 from vae_tf.layers.levels import DiscretizedLogistic
+from vae_tf.layers.mixtures import Mixture
+from vae_tf.layers.tensors import ToTensor
 
 __all__ = [
     "Bernoulli",
@@ -33,11 +37,15 @@ __all__ = [
     "CouplingFlow",
     "DiscretizedLogistic",
     "DistributionLayer",
+    "Mixture",
     "NegativeBinomial",
     "Normal",
     "NormalDiag",
     "NormalTriL",
     "Poisson",
     "ToDistribution",
+    "ToTensor",
     "ZeroInflatedNegativeBinomial",
+    "raw_from",
+    "scale_from",
 ]

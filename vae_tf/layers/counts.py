@@ -20,6 +20,7 @@ import tensorflow_probability as tfp
 
 from vae_tf._core import require
 from vae_tf.layers.base import ToDistribution, number_or_name, scale_from
+from vae_tf.layers.distributions import Discrete
 
 tfd = tfp.distributions
 
@@ -202,9 +203,7 @@ class MeanDispersion(tfd.NegativeBinomial):
         return tfd.Poisson(rate.sample(n, seed=rate_seed)).sample(seed=count_seed)
 
 
-class ZeroInflated(
-    tfd.distribution.DiscreteDistributionMixin, tfd.distribution.AutoCompositeTensorDistribution
-):
+class ZeroInflated(Discrete):
     """With probability sigmoid(gate_logits) a zero, else a draw from the negative binomial.
 
     Args:
@@ -228,14 +227,7 @@ class ZeroInflated(
         self._log_mean = tf.convert_to_tensor(log_mean)
         self._gate_logits = tf.convert_to_tensor(gate_logits, self._log_mean.dtype)
         self._dispersion = tf.convert_to_tensor(dispersion, self._log_mean.dtype)
-        super().__init__(
-            dtype=self._log_mean.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(self._log_mean.dtype, parameters, name)
 
     gate_logits = property(lambda self: self._gate_logits)
     log_mean = property(lambda self: self._log_mean)
@@ -245,15 +237,6 @@ class ZeroInflated(
     def _parameter_properties(cls, *_args, **_kwargs):
         shared = MeanDispersion._parameter_properties()
         return {"gate_logits": tfp.util.ParameterProperties(), **shared}
-
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
-
-    def _default_event_space_bijector(self):
-        return None
 
     def _counts(self):
         return MeanDispersion(self.log_mean, self.dispersion)

@@ -16,7 +16,7 @@ from vae_tf._core import random
 
 tfd = tfp.distributions
 
-__all__ = ["Bernoulli", "Independent", "Mixture", "MultivariateNormalTriL", "Normal"]
+__all__ = ["Bernoulli", "Discrete", "Independent", "Mixture", "MultivariateNormalTriL", "Normal"]
 
 
 class _NotATensor:
@@ -29,8 +29,9 @@ class _NotATensor:
         raise TypeError(
             "Expected a tensor. Received: a distribution, "
             f"{self.name} with event shape {list(self.event_shape)}. Take a tensor from it: "
-            "`.sample(seed=...)`, `.mean()` or `.mode()`. `model.predict` needs tensors too: use "
-            "`model(x).mean()`, or `vae.predict(x)`, which is the mean of a reconstruction."
+            "`.sample(seed=...)`, `.mean()` or `.mode()`; inside a network, by the layer "
+            "`vt.layers.ToTensor`. `model.predict` needs tensors too: use `model(x).mean()`, or "
+            "`vae.predict(x)`, which is the mean of a reconstruction."
         )
 
     def numpy(self) -> NoReturn:
@@ -104,6 +105,56 @@ class Bernoulli(tfd.Bernoulli):
         probs = self.probs_parameter()
         below = random.uniform(shape, tfp.random.sanitize_seed(seed), probs.dtype) < probs
         return tf.cast(below, self.dtype)
+
+
+class Discrete(
+    tfd.distribution.DiscreteDistributionMixin, tfd.distribution.AutoCompositeTensorDistribution
+):
+    """Base of a discrete family of single numbers that TFP lacks; a subclass has a `_log_prob`.
+
+    The subclass keeps its parameters as tensors, says what they are in `_parameter_properties`, and
+    then calls this constructor.
+
+    Args:
+        dtype: of a draw.
+        parameters: what the subclass was called with, `dict(locals())` in the first line of its
+            own constructor.
+        name: of the family, as an error calls it.
+
+    Example: a die of `sides`.
+
+    >>> class Die(Discrete):
+    ...     def __init__(self, sides, name="Die"):
+    ...         parameters = dict(locals())
+    ...         self.sides = tf.convert_to_tensor(sides)
+    ...         super().__init__(self.sides.dtype, parameters, name)
+    ...     @classmethod
+    ...     def _parameter_properties(cls, *_args, **_kwargs):
+    ...         return {"sides": tfp.util.ParameterProperties()}
+    ...     def _log_prob(self, x):
+    ...         return -tf.math.log(self.sides) * tf.ones_like(x)
+    >>> Die([6.0, 8.0]).batch_shape
+    TensorShape([2])
+    """
+
+    def __init__(self, dtype: Any, parameters: dict[str, Any], name: str):
+        super().__init__(
+            dtype=dtype,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    def _event_shape(self):
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self):
+        return tf.constant([], tf.int32)
+
+    def _default_event_space_bijector(self):
+        return None
 
 
 class Mixture(_NotATensor, tfd.MixtureSameFamily):

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf._core import random, require
+from vae_tf.layers.distributions import Discrete
 from vae_tf.layers.families import LocScale
 
 tfd = tfp.distributions
@@ -21,9 +22,7 @@ tfd = tfp.distributions
 __all__ = ["DiscretizedLogistic", "Rounded"]
 
 
-class Rounded(
-    tfd.distribution.DiscreteDistributionMixin, tfd.distribution.AutoCompositeTensorDistribution
-):
+class Rounded(Discrete):
     """A logistic distribution, rounded to the levels 0, 1 / (n - 1), ..., 1.
 
     The first level has all below it too, the last all above.
@@ -44,14 +43,7 @@ class Rounded(
         self._loc = tf.convert_to_tensor(loc)
         self._scale = tf.convert_to_tensor(scale, self._loc.dtype)
         self._levels = levels
-        super().__init__(
-            dtype=self._loc.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(self._loc.dtype, parameters, name)
 
     loc = property(lambda self: self._loc)
     scale = property(lambda self: self._scale)
@@ -65,15 +57,6 @@ class Rounded(
             "scale": tfp.util.ParameterProperties(default_constraining_bijector_fn=softplus),
             "levels": tfp.util.ParameterProperties(event_ndims=None),
         }
-
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
-
-    def _default_event_space_bijector(self):
-        return None
 
     def _log_prob(self, x):
         # s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)) for the sigmoid s: no difference of two numbers
