@@ -2,7 +2,8 @@
 
 The sources are laid out as in the repository, so that every relative link between pages stays what
 it is: docs/, notebooks/ with their stored outputs, and api/ with a page for each room of the
-package. What is folded in a notebook is folded on its page.
+package. What is folded in a notebook is folded on its page. Where a page names a cell or a public
+name of the package, the name is a link.
 """
 
 import importlib
@@ -14,25 +15,36 @@ import subprocess
 import sys
 
 import nbformat
+import references
 from stamp import ROOT, notebooks
 
 SOURCE, TARGET = ROOT / "build" / "site-source", ROOT / "build" / "site"
 PAGES = ROOT / "docs" / "site"  # the front page, the configuration, what only the site has
 ROOMS = (
-    "elbo data networks layers priors objectives schedules evidence gap diagnostics linear "
-    "disentanglement course plots checks results random support distributions"
-).split()
+    "",  # the package itself
+    *"elbo data networks layers priors objectives schedules evidence gap diagnostics linear "
+    "disentanglement course plots checks results random support distributions".split(),
+)
 CELL = re.compile(r"\b(\d\d[a-c]?_\w+)#([\w-]+)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+NAME = re.compile(r"(?<!\[)`(vt(?:\.\w+)+)`")
 FOLDED = {"set-up", "proof", "check"}
+TITLE = re.compile(r"# @title (.+)")
+FROM_README = re.compile(r"<!-- README: (.+) -->")
 SHOWN = {"text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/svg+xml"}
 
 
 def lesson(path):
     """A notebook as its page shows it: folded cells, no output that a page cannot show.
 
-    Before each cell stands an anchor with the cell's id, so that other pages can point at it.
+    Before each cell stands an anchor with the cell's id, so that other pages can point at it. A
+    folded cell shows its title. Below the title of the lesson the notebook can be downloaded.
     """
     book = nbformat.read(path, as_version=4)
+    book.cells[0].source += (
+        f"\n\n{{download}}`Download this lesson <../download/{path.name}>` and open it in "
+        "JupyterLab beside the package, or read it here."
+    )
     cells, book.cells = book.cells, []
     for cell in cells:
         anchor = nbformat.v4.new_markdown_cell(f'<span id="{cell.id}"></span>')
@@ -41,8 +53,26 @@ def lesson(path):
         if cell.cell_type == "code":
             if FOLDED & set(tags):
                 cell.metadata["tags"] = [*tags, "hide-input"]
+                cell.metadata["mystnb"] = {"code_prompt_show": name_of(cell)}
             cell.outputs = [one for one in map(shown, cell.outputs) if one]
     return book
+
+
+def name_of(cell):
+    """What a folded cell is called: its title, if it has one."""
+    return title[1] if (title := TITLE.match(cell.source)) else "Show the code"
+
+
+def section(name, text):
+    """What stands under a heading of README.md, up to the last table or program in it."""
+    (body,) = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return body[: max(body.rfind("|\n"), body.rfind("```\n") + 2) + 2].strip()
+
+
+def front(text):
+    """The front page, with the parts that README.md has, too."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return FROM_README.sub(lambda found: section(found[1], readme), text)
 
 
 def shown(output):
@@ -53,14 +83,30 @@ def shown(output):
     return output if output["data"] else None
 
 
-def linked(text):
-    """A page that names cells, such as 03_the_gap#up-and-down: each becomes a link to it."""
-    return CELL.sub(r'<a href="../notebooks/\1.html#\2">\1#\2</a>', text)
+def linked(text, root=".."):
+    """A page on which cells (03_the_gap#up-and-down) and public names (`vt.VAE`) are links."""
+    text = CELL.sub(rf'<a href="{root}/notebooks/\1.html#\2">\1#\2</a>', text)
+    parts, fences = FENCE.split(text), [*FENCE.findall(text), ""]
+    parts = [NAME.sub(lambda found: to_reference(found[1], root), part) for part in parts]
+    return "".join(part + fence for part, fence in zip(parts, fences, strict=True))
+
+
+def to_reference(name, root):
+    """A public name as a link to its place in the reference; what has none stays code."""
+    _, *rooms, last = name.split(".")
+    if not rooms and last in ROOMS:
+        return f'<a href="{root}/api/{last}.html"><code>{name}</code></a>'
+    where = "".join(rooms)
+    if where not in ROOMS or last not in public(where):
+        return f"`{name}`"
+    page, full = where or "vt", name.replace("vt", "vae_tf", 1)
+    return f'<a href="{root}/api/{page}.html#{full}"><code>{name}</code></a>'
 
 
 def room(name):
-    """A public module of the package."""
-    return getattr(importlib.import_module("vae_tf"), name)
+    """A public module of the package; "" is the package itself."""
+    package = importlib.import_module("vae_tf")
+    return getattr(package, name) if name else package
 
 
 def public(name):
@@ -70,11 +116,17 @@ def public(name):
     return {each: one for each, one in found.items() if not inspect.ismodule(one)}
 
 
+def full_name(name):
+    """Of a room, as Python imports it."""
+    return f"vae_tf.{name}" if name else "vae_tf"
+
+
 def room_page(name):
     """The reference of one room: its docstring, and all that it offers."""
-    title = f"vt.{name}"
-    lines = [title, "=" * len(title), "", f".. automodule:: vae_tf.{name}", "   :no-index:", ""]
-    lines += [f".. currentmodule:: vae_tf.{name}", ""]
+    full = full_name(name)
+    title = full.replace("vae_tf", "vt")
+    lines = [title, "=" * len(title), "", f".. automodule:: {full}", "   :no-index:", ""]
+    lines += [f".. currentmodule:: {full}", ""]
     for each, one in public(name).items():
         if inspect.isclass(one):
             lines += [f".. autoclass:: {each}", "   :members:", ""]
@@ -90,7 +142,7 @@ def without_page():
     with (TARGET / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", posixpath.join)
     known = {name for kind, of in inventory.items() if kind.startswith("py:") for name in of}
-    wanted = {f"vae_tf.{name}.{each}" for name in ROOMS for each in public(name)}
+    wanted = {f"{full_name(name)}.{each}" for name in ROOMS for each in public(name)}
     return sorted(wanted - known)
 
 
@@ -105,12 +157,16 @@ def assemble():
     shutil.copytree(ROOT / "docs", SOURCE / "docs", ignore=shutil.ignore_patterns("site"))
     shutil.copytree(PAGES, SOURCE, dirs_exist_ok=True)
     shutil.copytree(ROOT / "experiments", SOURCE / "experiments")  # lessons link to their scripts
-    for path in (SOURCE / "docs").glob("*.md"):
-        write(path, linked(path.read_text(encoding="utf-8")))
+    for path in (SOURCE / "docs").rglob("*.md"):
+        root = "/".join([".."] * (len(path.relative_to(SOURCE).parts) - 1))
+        write(path, linked(path.read_text(encoding="utf-8"), root))
+    write(SOURCE / "docs" / "references.md", references.page())
+    write(SOURCE / "index.md", front((PAGES / "index.md").read_text(encoding="utf-8")))
     for path in notebooks():
         write(SOURCE / "notebooks" / path.name, nbformat.writes(lesson(path)) + "\n")
+        write(SOURCE / "download" / path.name, path.read_text(encoding="utf-8"))
     for name in ROOMS:
-        write(SOURCE / "api" / f"{name}.rst", room_page(name))
+        write(SOURCE / "api" / f"{name or 'vt'}.rst", room_page(name))
     for name in (
         "CHANGELOG.md",
         "CONTRIBUTING.md",

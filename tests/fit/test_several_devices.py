@@ -20,7 +20,7 @@ import pytest
 import vae_tf as vt
 
 HERE = Path(__file__).parent
-GUIDE = HERE.parent / "docs" / "several_machines.md"
+GUIDE = HERE.parent / "docs" / "how_to" / "several_machines.md"
 CASES = ("array", "batches", "dataset", "noise", "steps", "draws")
 REPLICAS = ("devices", "worker 0", "worker 1")
 LIMIT = 400  # seconds: who is not done by then hangs

@@ -6,6 +6,8 @@ import pytest
 import website
 from stamp import ROOT, notebooks
 
+import vae_tf as vt
+
 
 def configuration():
     path = ROOT / "docs" / "site" / "conf.py"
@@ -56,3 +58,18 @@ def test_a_cell_that_a_page_names_is_a_link_to_its_anchor():
     assert '<span id="up-and-down"></span>' in {cell.source for cell in book.cells}
     link = '<a href="../notebooks/03_the_gap.html#up-and-down">03_the_gap#up-and-down</a>'
     assert website.linked("see 03_the_gap#up-and-down.") == f"see {link}."
+
+
+def test_a_public_name_on_a_page_is_a_link_to_the_reference():
+    code = "```python\n`vt.VAE`\n```"
+    said = f"`vt.VAE`, `vt.layers.Normal`, `vt.gap`, `vt.layers.Nothing`, `x`\n{code}\n"
+    page = website.linked(said, "../..")
+    for where in ("vt.html#vae_tf.VAE", "layers.html#vae_tf.layers.Normal", "gap.html"):
+        assert f'<a href="../../api/{where}"><code>vt.' in page
+    assert page.count("<a href") == 3 and page.endswith(f"`vt.layers.Nothing`, `x`\n{code}\n")
+
+
+def test_every_public_name_has_its_room():
+    assert {"VAE", "LatentModel", "sweep", "about"} <= website.public("").keys()
+    rooms = set(vt.__all__) - website.public("").keys()
+    assert rooms <= set(website.ROOMS)
