@@ -235,6 +235,7 @@ LIKELIHOODS = {
     "Normal predicted": (lambda: vt.layers.Normal(4), -1.0, np.nan),
     "StudentT": (lambda: vt.layers.DistributionLayer("StudentT", 4, df=4.0), 2.0, np.inf),
     "Gamma": (lambda: vt.layers.DistributionLayer("Gamma", 4), 2.0, -1.0),
+    "Mixture": (lambda: vt.layers.Mixture(vt.layers.Normal(4), 3), -1.0, np.nan),
 }
 
 

@@ -19,6 +19,7 @@ IMAGES = {
     "Categorical": lambda event: vt.layers.Categorical(event, 5),
     "ZINB": lambda event: vt.layers.ZeroInflatedNegativeBinomial(event, "predicted"),
     "StudentT": lambda event: vt.layers.DistributionLayer("StudentT", event, df=4.0),
+    "Mixture": lambda event: vt.layers.Mixture(vt.layers.Normal(event), 2, per_dimension=True),
 }
 
 

@@ -50,6 +50,7 @@ LAYERS = {
     "Categorical": lambda **kw: vt.layers.Categorical(784, 3, **kw),
     "NegativeBinomial": lambda **kw: vt.layers.NegativeBinomial(784, **kw),
     "DistributionLayer": lambda **kw: vt.layers.DistributionLayer("StudentT", 784, df=4.0, **kw),
+    "Mixture": lambda **kw: vt.layers.Mixture(vt.layers.Bernoulli(784), 3, **kw),
 }
 
 
@@ -160,6 +161,11 @@ class TestLayout:
         "ZINB": (vt.layers.ZeroInflatedNegativeBinomial((2, 3), "predicted"), (1, 1, 1)),
         "StudentT": (vt.layers.DistributionLayer("StudentT", (2, 3)), (1, 1, 1)),
         "mixture": (TwoNormals((2, 3)), (2, 2, 2)),
+        "Mixture": (vt.layers.Mixture(vt.layers.Normal((2, 3)), 2, True), (2, 2, 2)),
+        "Mixture of categories": (
+            vt.layers.Mixture(vt.layers.Categorical((2, 3), 4), 2, True),
+            (2, 8),
+        ),
     }
 
     @pytest.mark.parametrize("name", KINDS)

@@ -25,6 +25,8 @@ DISTRIBUTIONS = {
     "NormalTriL": _of(vt.layers.NormalTriL(L)),
     "CouplingFlow": _of(vt.layers.CouplingFlow(L, num_flows=2, hidden=4)),
     "Bernoulli": _of(vt.layers.Bernoulli((2, 3))),
+    "Mixture": _of(vt.layers.Mixture(vt.layers.Normal(L), 4)),
+    "Mixture for each dimension": _of(vt.layers.Mixture(vt.layers.Normal(L), 4, True)),
     "named in a DistributionLayer": _of(vt.layers.DistributionLayer("Normal", L)),
     "StandardNormal": vt.priors.StandardNormal(L),
     "MixtureOfNormals": lambda: vt.priors.MixtureOfNormals(L, 4),
