@@ -65,7 +65,7 @@ def faults_of_metadata(of, readme):
     for field, value in expected.items():
         if of[field] != value:
             found.append(f"{field}: expected {value}, received {of[field]}.")
-    if of.get_payload().strip() != readme.strip():
+    if of.get_payload(decode=True).decode("utf-8").strip() != readme.strip():
         found.append("The description is not README.md.")
     if not of.get_all("Requires-Dist") or not of["Requires-Python"]:
         found.append("It says nothing of what it requires.")

@@ -27,7 +27,7 @@ ROOMS = (
 )
 CELL = re.compile(r"\b(\d\d[a-c]?_\w+)#([\w-]+)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-NAME = re.compile(r"(?<!\[)`(vt(?:\.\w+)+)`")
+NAME = re.compile(r"(?<!\[)`(vt(?:\.\w+)+)(\([^`]*\))?`")  # a call, too
 FOLDED = {"set-up", "proof", "check"}
 TITLE = re.compile(r"# @title (.+)")
 FROM_README = re.compile(r"<!-- README: (.+) -->")
@@ -87,20 +87,20 @@ def linked(text, root=".."):
     """A page on which cells (03_the_gap#up-and-down) and public names (`vt.VAE`) are links."""
     text = CELL.sub(rf'<a href="{root}/notebooks/\1.html#\2">\1#\2</a>', text)
     parts, fences = FENCE.split(text), [*FENCE.findall(text), ""]
-    parts = [NAME.sub(lambda found: to_reference(found[1], root), part) for part in parts]
+    parts = [NAME.sub(lambda found: to_reference(*found.groups(""), root), part) for part in parts]
     return "".join(part + fence for part, fence in zip(parts, fences, strict=True))
 
 
-def to_reference(name, root):
+def to_reference(name, call, root):
     """A public name as a link to its place in the reference; what has none stays code."""
     _, *rooms, last = name.split(".")
     if not rooms and last in ROOMS:
-        return f'<a href="{root}/api/{last}.html"><code>{name}</code></a>'
+        return f'<a href="{root}/api/{last}.html"><code>{name}{call}</code></a>'
     where = "".join(rooms)
     if where not in ROOMS or last not in public(where):
-        return f"`{name}`"
+        return f"`{name}{call}`"
     page, full = where or "vt", name.replace("vt", "vae_tf", 1)
-    return f'<a href="{root}/api/{page}.html#{full}"><code>{name}</code></a>'
+    return f'<a href="{root}/api/{page}.html#{full}"><code>{name}{call}</code></a>'
 
 
 def room(name):
@@ -172,6 +172,7 @@ def assemble():
         "CONTRIBUTING.md",
         "data/README.md",
         "benchmarks/README.md",
+        "coursework/README.md",
         "LICENSE-text",
     ):
         write(SOURCE / name, (ROOT / name).read_text(encoding="utf-8"))

@@ -26,7 +26,8 @@ ASKS = "Requires-Python: >=3.11\nRequires-Dist: keras\n\n# Title\n"
     ],
 )
 def test_metadata(text, fault):
-    found = release.faults_of_metadata(email.message_from_string(text), "# Title\n")
+    text = text.replace("# Title", "# Tïtle \N{MINUS SIGN}1")
+    found = release.faults_of_metadata(email.message_from_bytes(text.encode()), "# Tïtle \u22121\n")
     assert len(found) == bool(fault) and fault in "".join(found)
 
 
