@@ -48,6 +48,7 @@ def plain(text):
         return text
     parts, ends = CODE.split(text), CODE.findall(text)
     parts = [re.sub(r"([*|]|_(?!\w))", r"\\\1", part) for part in parts]
+    parts[-1] = re.sub(r"(?<=: [A-Z])\.$", r"\.", parts[-1])  # "K." would begin a list
     code = [f"``{end.strip('`')}``" for end in ends] + [""]
     return "".join(part + end for part, end in zip(parts, code, strict=True))
 
@@ -71,6 +72,17 @@ def page(lines):
         block = block or opens
 
 
+def signature(_app, what, _name, obj, _options, given, returned):
+    """Of a class, what its `__init__` takes: Keras and TensorFlow wrap `__new__` around it."""
+    if what == "class" and (given or "").startswith("(*args"):
+        from sphinx.util import inspect  # of the extra `site`, which tests do without
+
+        found = inspect.signature(obj.__init__, bound_method=True)
+        given = inspect.stringify_signature(found, unqualified_typehints=True)
+    return given, returned
+
+
 def setup(app):
-    """Connects the hook, before that of napoleon."""
+    """Connects the hooks; that of docstrings before that of napoleon."""
     app.connect("autodoc-process-docstring", process, priority=1)
+    app.connect("autodoc-process-signature", signature)

@@ -51,6 +51,22 @@ def test_a_docstring_is_no_markup():
         r"End \*.",
     ]
     assert conf.plain(">>> 2 * x_") == ">>> 2 * x_"
+    assert conf.plain("num_samples: K.") == r"num_samples: K\."
+    assert list(conf.page(["Say.", "", "    f(x) = x", "", "- a", "", "    b"])) == [
+        *("Say.", "", "::", "", "    f(x) = x", ""),
+        *("- a", "", "    b"),
+    ]
+
+
+def test_a_class_says_what_its_init_takes():
+    pytest.importorskip("sphinx")
+    wrapped = vt.objectives.IWAE, {}, "(*args, **kwargs)", None
+    given, _ = configuration().signature(None, "class", "vt.objectives.IWAE", *wrapped)
+    assert given.startswith("(num_samples: int, gradient: str = ")
+    assert configuration().signature(None, "function", "f", None, {}, "(x)", "int") == (
+        "(x)",
+        "int",
+    )
 
 
 def test_a_cell_that_a_page_names_is_a_link_to_its_anchor():
@@ -62,10 +78,11 @@ def test_a_cell_that_a_page_names_is_a_link_to_its_anchor():
 
 def test_a_public_name_on_a_page_is_a_link_to_the_reference():
     code = "```python\n`vt.VAE`\n```"
-    said = f"`vt.VAE`, `vt.layers.Normal`, `vt.gap`, `vt.layers.Nothing`, `x`\n{code}\n"
+    said = f"`vt.VAE`, `vt.layers.Normal(3)`, `vt.gap`, `vt.layers.Nothing`, `x`\n{code}\n"
     page = website.linked(said, "../..")
     for where in ("vt.html#vae_tf.VAE", "layers.html#vae_tf.layers.Normal", "gap.html"):
         assert f'<a href="../../api/{where}"><code>vt.' in page
+    assert "<code>vt.layers.Normal(3)</code></a>" in page
     assert page.count("<a href") == 3 and page.endswith(f"`vt.layers.Nothing`, `x`\n{code}\n")
 
 
