@@ -66,8 +66,8 @@ class Lesson:
     def __init__(self, page, address):
         self.page = page
         page.goto(address)
-        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+        page.get_by_text(") | Idle").wait_for()  # a kernel is there
         for name in ("Accept", "Dismiss"):  # news and the like
             if (button := page.get_by_role("button", name=name)).count():
                 button.first.click()
