@@ -25,6 +25,11 @@ sys.path.insert(0, str(kit.COURSEWORK))
 
 NAMES = [path.stem for path in kit.masters()]
 each = pytest.mark.parametrize("name", NAMES)
+# An assignment that trains networks takes minutes to try: `make test-all` does it.
+trains = {path.stem for path in kit.masters() if ".fit(" in path.read_text("utf-8")}
+each_trial = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in trains)) for n in NAMES]
+)
 TRIVIAL = 20  # characters: shorter lines of a solution may stand anywhere
 needs_otter = pytest.mark.skipif(
     not kit.PYTHON.exists(), reason="otter-grader is not installed: `make kit` installs it"
@@ -160,29 +165,34 @@ def test_source_for_nbgrader(name):
 
 @pytest.fixture(scope="session")
 def tried(tmp_path_factory):
-    """The folders of all assignments, and the marks of each trial; made once for all workers."""
+    """Makes an assignment and tries it, once for all workers: its folder, {copy: marks, words}."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    folder, done = shared / "kit", shared / "kit.json"
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        while not done.exists():
-            time.sleep(1)
-    else:
-        found = kit.inside("try", "--output", folder, stdout=subprocess.PIPE, text=True).stdout
-        (shared / "kit.part").write_text(found, encoding="utf-8")
-        (shared / "kit.part").rename(done)
-    return folder, json.loads(done.read_text("utf-8"))
+
+    def of(name):
+        folder, done = shared / f"kit_{name}", shared / f"kit_{name}.json"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            while not done.exists():
+                time.sleep(1)
+        else:
+            command = "try", name, "--output", folder
+            found = kit.inside(*command, stdout=subprocess.PIPE, text=True).stdout
+            done.with_suffix(".part").write_text(found, encoding="utf-8")
+            done.with_suffix(".part").rename(done)
+        return folder / name, json.loads(done.read_text("utf-8"))[name]
+
+    return of
 
 
 def marks(tried, name):
-    return {given: got for given, (got, _) in tried[1][name].items()}
+    return {given: got for given, (got, _) in tried(name)[1].items()}
 
 
 @needs_otter
-@each
+@each_trial
 def test_a_blank_copy_scores_nothing(tried, name):
     got = marks(tried, name)
     nothing = dict.fromkeys(autograded(name), 0)
@@ -191,7 +201,7 @@ def test_a_blank_copy_scores_nothing(tried, name):
 
 
 @needs_otter
-@each
+@each_trial
 def test_the_solution_gets_full_marks(tried, name):
     got = marks(tried, name)
     assert got["solution"] == autograded(name)
@@ -199,7 +209,7 @@ def test_the_solution_gets_full_marks(tried, name):
 
 
 @needs_otter
-@each
+@each_trial
 def test_numbers_of_another_student_do_not_fit(tried, name):
     got, full = marks(tried, name)["copied from another number"], autograded(name)
     asked = {question.name: kinds(question) for question in kit.questions(notebook(name))}
@@ -213,7 +223,7 @@ def test_numbers_of_another_student_do_not_fit(tried, name):
 
 
 @needs_otter
-@each
+@each_trial
 def test_wrong_solutions_lose_the_right_marks(tried, name):
     full, got = autograded(name), marks(tried, name)
     assert len(wrong(name)) >= 5
@@ -223,10 +233,10 @@ def test_wrong_solutions_lose_the_right_marks(tried, name):
 
 
 @needs_otter
-@each
+@each_trial
 def test_what_is_said_helps_and_keeps_the_secret(tried, name):
     """Where marks are lost something is said, and no number of the solution is in it."""
-    for what, (got, words) in tried[1][name].items():
+    for what, (got, words) in tried(name)[1].items():
         for question, said in words.items():
             assert bool(said) == (got[question] < autograded(name)[question]), (what, question)
             assert all(len(line) > 30 for line in said), (what, said)
@@ -269,29 +279,27 @@ def leaks(folder, name):
 
 
 @needs_otter
-@each
+@each_trial
 def test_no_solution_and_no_hidden_test_in_the_folder_of_students(tried, name):
-    assert not leaks(tried[0] / name / "student", name)
+    assert not leaks(tried(name)[0] / "student", name)
     tests = {f"{asked}.py" for asked in autograded(name)}
-    assert leaks(tried[0] / name / "instructor", name) >= {f"{name}.ipynb", *tests}
+    assert leaks(tried(name)[0] / "instructor", name) >= {f"{name}.ipynb", *tests}
 
 
 @needs_otter
 def test_the_autograder_marks_a_file_alone(tried, tmp_path):
     """The zip file, with a kernel of its own, says what the quick way of these tests says."""
-    name = NAMES[0]
-    instructor = tried[0] / name / "instructor" / f"{name}.ipynb"
-    replaced = next(iter(wrong(name)))
-    submission = kit.solution(kit.master(name), tried[0] / name, kit.EXAMPLE)
-    nbformat.write(kit.answered(submission, wrong(name)[replaced][0]), tmp_path / "a.ipynb")
-    assert instructor.exists()
-    kit.inside("grade", name, tmp_path / "a.ipynb", "--output", tried[0])
-    head, row = (tried[0] / name / "marks.csv").read_text("utf-8").splitlines()
+    name, (folder, results) = NAMES[0], tried(NAMES[0])
+    what, (given, _) = next(iter(wrong(name).items()))
+    submission = kit.solution(kit.master(name), folder, kit.EXAMPLE)
+    nbformat.write(kit.answered(submission, given), tmp_path / "a.ipynb")
+    kit.inside("grade", name, tmp_path / "a.ipynb", "--output", folder.parent)
+    head, row = (folder / "marks.csv").read_text("utf-8").splitlines()
     row = dict(zip(head.split(","), row.split(","), strict=True))
-    got, words = tried[1][name][replaced]
+    got, words = results[what]
     assert {question: float(row[question]) for question in got} == got
     assert row["student"] == str(kit.EXAMPLE)
-    feedback = (tried[0] / name / "marks" / "a.txt").read_text("utf-8")
+    feedback = (folder / "marks" / "a.txt").read_text("utf-8")
     assert all(line in feedback for said in words.values() for line in said)
 
 
@@ -302,7 +310,7 @@ def test_the_autograder_marks_a_file_alone(tried, tmp_path):
 )
 def test_the_folder_of_a_student_runs_alone_on_colab(tried, tmp_path):
     """On Colab's versions, from the folder and a wheel alone: the set-up cell brings the rest."""
-    notebook, added = kit.run_on_colab(tried[0] / NAMES[0], tmp_path)
+    notebook, added = kit.run_on_colab(tried(NAMES[0])[0], tmp_path)
     checks = [cell for cell in notebook.cells if cell.source.startswith("grader.check")]
     assert len(checks) == len(autograded(NAMES[0]))
     assert all("All test cases passed!" in said_by(cell) for cell in checks)
