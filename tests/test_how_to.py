@@ -20,7 +20,9 @@ tfd = tfp.distributions
 
 PAGES = {page.stem: page for page in (ROOT / "docs" / "how_to").glob("*.md")}
 # It needs two processes: tests/fit/test_several_devices.py runs it.
-RUN = sorted(PAGES.keys() - {"several_machines"})
+RUN = PAGES.keys() - {"several_machines"}
+# They train ten, two and five models; tests/slow.txt names their test.
+LONG = {"semi_supervised", "counts", "tune"}
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:```text\n(?P<printed>.*?)```)?", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e-?\d+)?")
 # A training carries rounding on: on another machine its numbers differ by a few parts in a hundred.
@@ -58,9 +60,22 @@ CLAIMS = {
 }
 
 
-@pytest.mark.parametrize("page", RUN)
-def test_a_page_prints_what_it_says(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # files that a page writes go there
+@pytest.fixture
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Where the files go that a page writes."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("in_a_folder_of_its_own")
+@pytest.mark.parametrize("page", sorted(RUN - LONG))
+def test_a_page_prints_what_it_says(page):
+    names = run(page)
+    assert page not in CLAIMS or CLAIMS[page](names)
+
+
+@pytest.mark.usefixtures("in_a_folder_of_its_own")
+@pytest.mark.parametrize("page", sorted(LONG))
+def test_a_long_page_prints_what_it_says(page):
     names = run(page)
     assert page not in CLAIMS or CLAIMS[page](names)
 
@@ -75,7 +90,7 @@ def test_a_page_is_short_and_leads_on(page):
     assert f"docs/how_to/{page}\n" in (ROOT / "docs/site/how_to.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("page", sorted(RUN))
 def test_a_page_has_numbers_that_come_again(page):
     text = PAGES[page].read_text(encoding="utf-8")
     first, *_ = blocks = list(BLOCK.finditer(text))
