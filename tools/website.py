@@ -95,12 +95,12 @@ def to_reference(name, call, root):
     """A public name as a link to its place in the reference; what has none stays code."""
     _, *rooms, last = name.split(".")
     if not rooms and last in ROOMS:
-        return f'<a href="{root}/api/{last}.html"><code>{name}{call}</code></a>'
+        return f'<a href="{root}/api/{last}.html">`{name}{call}`</a>'
     where = "".join(rooms)
     if where not in ROOMS or last not in public(where):
         return f"`{name}{call}`"
     page, full = where or "vt", name.replace("vt", "vae_tf", 1)
-    return f'<a href="{root}/api/{page}.html#{full}"><code>{name}{call}</code></a>'
+    return f'<a href="{root}/api/{page}.html#{full}">`{name}{call}`</a>'
 
 
 def room(name):

@@ -81,8 +81,8 @@ def test_a_public_name_on_a_page_is_a_link_to_the_reference():
     said = f"`vt.VAE`, `vt.layers.Normal(3)`, `vt.gap`, `vt.layers.Nothing`, `x`\n{code}\n"
     page = website.linked(said, "../..")
     for where in ("vt.html#vae_tf.VAE", "layers.html#vae_tf.layers.Normal", "gap.html"):
-        assert f'<a href="../../api/{where}"><code>vt.' in page
-    assert "<code>vt.layers.Normal(3)</code></a>" in page
+        assert f'<a href="../../api/{where}">`vt.' in page
+    assert "`vt.layers.Normal(3)`</a>" in page
     assert page.count("<a href") == 3 and page.endswith(f"`vt.layers.Nothing`, `x`\n{code}\n")
 
 
