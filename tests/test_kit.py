@@ -263,7 +263,8 @@ def answers(question):
 
 def leaks(folder, name):
     """The files of a folder in which something stands that students must not see."""
-    texts = {path.name: path.read_text("utf-8") for path in folder.rglob("*.*") if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.suffix in (".py", ".ipynb", ".md")]
+    texts = {path.name: path.read_text("utf-8") for path in files}
     given = kit.read(folder / f"{name}.ipynb")
     cells = [cell.source for cell in given.cells]
     texts[f"{name}.ipynb"] = "\n".join([*cells, str(given.metadata)])
@@ -281,7 +282,9 @@ def leaks(folder, name):
 @needs_otter
 @each_trial
 def test_no_solution_and_no_hidden_test_in_the_folder_of_students(tried, name):
-    assert not leaks(tried(name)[0] / "student", name)
+    student = tried(name)[0] / "student"
+    kinds_of_files = {path.suffix for path in student.rglob("*") if path.is_file()}
+    assert kinds_of_files == {".ipynb", ".py"} and not leaks(student, name)
     tests = {f"{asked}.py" for asked in autograded(name)}
     assert leaks(tried(name)[0] / "instructor", name) >= {f"{name}.ipynb", *tests}
 
