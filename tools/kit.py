@@ -352,7 +352,8 @@ def colab_python(folder):
     subprocess.run([colab.PYTHON, "-m", "venv", folder], check=True)
     (own,) = (folder / "lib").glob("python*/site-packages")
     (preloaded,) = (colab.CACHE / "env" / "lib").glob("python*/site-packages")
-    (own / "colab.pth").write_text(str(preloaded), encoding="utf-8")
+    line = f"import site; site.addsitedir({str(preloaded)!r})"  # with the .pth files there
+    (own / "colab.pth").write_text(line, encoding="utf-8")
     return folder / "bin" / "python", own
 
 
