@@ -73,6 +73,7 @@ test-browser: .venv/browser  ## drives JupyterLab and the site in Chromium (CHRO
 	@$(RUN) -m pytest --verbose -rA tests/browser
 
 site: .venv/site  ## builds the web site into build/site, offline
+	@echo "building some sixty pages (about two minutes)"
 	@$(RUN) tools/website.py
 
 release: .venv/installed  ## builds wheel and source archive into dist/, and checks them (TAG=v0.2.0)

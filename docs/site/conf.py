@@ -35,6 +35,7 @@ html_css_files = ["site.css"]
 html_title = "The evidence lower bound"
 html_copy_source = True
 html_show_sphinx = False
+html_show_copyright = False
 
 autodoc_inherit_docstrings = False  # those of Keras and TensorFlow Probability stand on their sites
 suppress_warnings = ["config.cache"]
@@ -53,10 +54,12 @@ def plain(text):
     return "".join(part + end for part, end in zip(parts, code, strict=True))
 
 
-def process(_app, _what, _name, obj, _options, lines):
+def process(_app, what, _name, obj, _options, lines):
     """Called by autodoc for each docstring; TensorFlow Probability's own stay where they are."""
     foreign = str(getattr(obj, "__module__", "")).startswith("tensorflow_probability")
     lines[:] = [] if foreign else page(lines)
+    if what in ("attribute", "data", "property") and ":" in "".join(lines[:1]):
+        lines.insert(0, "")  # or napoleon takes what stands before the colon for a type
 
 
 def page(lines):
