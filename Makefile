@@ -52,7 +52,7 @@ test: .venv/installed  ## lints, checks the types, and runs the tests and the no
 test-all:  ## the same, with the tests that take longest (tests/slow.txt)
 	@$(MAKE) test SELECT=
 
-test-colab: .venv/installed  ## runs one notebook on what Colab preloads (needs Python 3.12)
+test-colab: .venv/installed  ## runs one notebook on what Colab preloads (NOTEBOOK=all: every one)
 	@$(RUN) tools/colab.py $(NOTEBOOK)
 
 results: .venv/installed  ## makes data/results again: hours (ONLY=05_balancing_act: one of them)

@@ -1,4 +1,4 @@
-"""Runs one notebook, alone with the wheel, on the versions that Colab preloads (`make test-colab`).
+"""Runs notebooks, each alone with the wheel, on the versions of Colab (`make test-colab`).
 
 Proves that the package can be installed there from its wheel, that a notebook then runs, and that
 nothing preloaded was touched.
@@ -99,20 +99,18 @@ def run(path):
 
 
 def choose(name):
-    """The notebook whose name begins so; without a name, that of section 1 or the first."""
-    found = notebooks()
-    begins = [path for path in found if path.stem.startswith(name or "01_the_elbo")]
-    chosen = begins or ([] if name else found)
-    if not chosen:
-        raise SystemExit(f"Expected the name of a notebook. Received {name or 'no notebooks'}.")
-    return chosen[0]
+    """The notebooks whose names begin so; "all" of them; without a name, that of section 1."""
+    start = {"all": "", None: "01_the_elbo"}.get(name, name)
+    if found := [path for path in notebooks() if path.stem.startswith(start)]:
+        return found
+    raise SystemExit(f'Expected the name of a notebook, or "all". Received {name}.')
 
 
 def main():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("name", nargs="?", help="which notebook (the beginning of its name)")
-    path = choose(parser.parse_args().name)
+    parser.add_argument("name", nargs="?", help='the beginning of a name, or "all"')
+    paths = choose(parser.parse_args().name)
     python = find_python()
     if python is None:
         print("skipped: no Python 3.12 found; PYTHON312=/path/to/python3.12 names one")
@@ -120,11 +118,11 @@ def main():
     make_environment(python)
     pip("uninstall", "-qq", "--yes", "vae-tf", "arviz-stats")
     before = preloaded()
-    error = run(path)
+    errors = [run(path) for path in paths]  # all of them, also after an error
     changed = sorted(before - preloaded())  # added may be what is not preloaded
     if changed:
         print(f"Expected what is preloaded to stay as it is. Received changes: {changed}.")
-    return bool(error or changed)
+    return bool(any(errors) or changed)
 
 
 if __name__ == "__main__":
