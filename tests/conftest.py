@@ -72,7 +72,7 @@ def pytest_terminal_summary(terminalreporter):
     lines = {}
     for status in ("passed", "failed", "error"):
         for report in terminalreporter.getreports(status):
-            if "test_contract.py" in report.nodeid and (
+            if "test_contract.py::" in report.nodeid and (
                 report.when == "call" or status != "passed"
             ):
                 line = report.nodeid.split("::")[1].split("[")[0]
