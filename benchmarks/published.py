@@ -111,6 +111,7 @@ ROWS = (
             held_out=10_000,
             evidence_samples=5000,
             seeds=(0,),
+            keep=True,
         ),
     ),
     Row(

@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
+import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
-from table import Check, Measured, NotRun, over_seeds
+from table import Check, Measured, NotRun, beyond_zero, over_seeds
+from tqdm.auto import tqdm
 
 import vae_tf as vt
+
+KEPT = pathlib.Path(__file__).resolve().parents[1] / ".cache" / "trainings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Cells:
     held_out: int = 500
     evidence_samples: int = 500
     seeds: tuple = (0, 1, 2)
+    keep: bool = False  # hours of training: it goes on where it stood
 
 
 # 3^(i-1) epochs at 1e-4 * round(10^(1 - (i-1)/7), 1), i = 1 to 8: 3,280 epochs
@@ -57,47 +61,34 @@ def one_layer(scale, seed, mean, activation="tanh", **kwargs):
     return vt.VAE(encoder, decoder, seed=seed, **kwargs)
 
 
-class Trainer:
-    """Trains a VAE an epoch at a time, each epoch one compiled program on data kept in memory."""
+def train(vae, x, scale, seed, binarize, name=""):
+    """All stages by `vt.VAE.fit`. A training with a name, once killed, goes on where it stood."""
+    rates = [rate for epochs, rate in scale.stages for _ in range(epochs)]
+    batches = vt.data.Batches(x, scale.batch, seed, binarize)
+    callbacks = [keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])]
+    if name:
+        kept = keras.callbacks.BackupAndRestore(KEPT / name, delete_checkpoint=False)
+        callbacks += [kept, Progress(batches, name)]
+    vae.compile(keras.optimizers.Adam(rates[0], epsilon=scale.epsilon))
+    vae.fit(batches, epochs=len(rates), callbacks=callbacks, verbose=0)
 
-    def __init__(self, vae, x, scale, binarize):
-        self.vae, self.x, self.scale = vae, tf.constant(x, tf.float32), scale
-        self.adam = keras.optimizers.Adam(1e-3, epsilon=scale.epsilon)
-        self.adam.build(vae.trainable_variables)
-        self.start = [variable.numpy() for variable in self.adam.variables]
-        self.binarize = binarize
-        self.epoch = tf.function(self._epoch, jit_compile=True, autograph=False)
 
-    def _epoch(self, rows, seed):
-        """rows: [steps, batch], the examples of each step."""
+class Progress(keras.callbacks.Callback):
+    """Time to go. The batches of an epoch are those of its number, wherever training began."""
 
-        def one_step(i, seed):
-            draw, own, following = tf.unstack(vt.random.split(seed, 3))
-            batch = tf.gather(self.x, rows[i])
-            if self.binarize:
-                uniform = tf.random.stateless_uniform(batch.shape, draw)
-                batch = tf.cast(uniform < batch, tf.float32)
-            with tf.GradientTape() as tape:
-                one_pass = self.vae(batch, seed=own, training=True)
-                loss = self.vae.compute_loss(batch, y_pred=one_pass)
-            variables = self.vae.trainable_variables
-            self.adam.apply(tape.gradient(loss, variables), variables)
-            return i + 1, following
+    def __init__(self, batches, name):
+        super().__init__()
+        self.batches, self.name, self.bar = batches, name, None
 
-        return tf.while_loop(lambda i, _: i < rows.shape[0], one_step, (0, seed))[0]
+    def on_epoch_begin(self, epoch, _logs=None):
+        self.batches.epoch = epoch
+        if self.bar is None:
+            total = self.params["epochs"]
+            self.bar = tqdm(total=total, initial=epoch, desc=self.name, unit="epoch", mininterval=5)
 
-    def run(self, weights, seed):
-        """All stages, from these weights."""
-        self.vae.set_weights(weights)
-        for variable, value in zip(self.adam.variables, self.start, strict=True):
-            variable.assign(value)
-        rng, steps = np.random.default_rng(seed), len(self.x) // self.scale.batch
-        for epochs, rate in self.scale.stages:
-            self.adam.learning_rate.assign(rate)
-            for _ in range(epochs):
-                order = rng.permutation(len(self.x))[: steps * self.scale.batch]
-                rows = tf.constant(order.reshape(steps, -1), tf.int32)
-                self.epoch(rows, vt.random.as_seed(int(rng.integers(2**31))))
+    def on_epoch_end(self, _epoch, logs=None):
+        self.bar.set_postfix(elbo=f"{logs['elbo']:.2f}")
+        self.bar.update()
 
 
 def cells(scale):
@@ -112,13 +103,10 @@ def cells(scale):
     x = x if dynamic else vt.data.binarize(x, seed=1)
     found = {}
     for k in scale.samples:
-        objective = vt.objectives.IWAE(k)
-        vae = one_layer(scale, scale.seeds[0], x.mean(axis=0), objective=objective)
-        trainer = Trainer(vae, x, scale, binarize=dynamic)
         found[k] = []
         for seed in scale.seeds:
-            weights = one_layer(scale, seed, x.mean(axis=0), objective=objective).get_weights()
-            trainer.run(weights, seed)
+            vae = one_layer(scale, seed, x.mean(axis=0), objective=vt.objectives.IWAE(k))
+            train(vae, x, scale, seed, dynamic, f"{name}-k{k}-seed{seed}" if scale.keep else "")
             bound = vt.evidence.iwae(vae, held_out, scale.evidence_samples, seed=0)
             active = vt.diagnostics.active_units(vae, vt.data.binarize(x[:500], seed=2)).count
             found[k].append((np.asarray(bound.estimate), active, float(bound.refused.mean())))
@@ -137,29 +125,17 @@ def iwae_ordering(scale):
         published = TABLE_1[low][0] - TABLE_1[high][0]
         quantity = f"{scale.evidence_samples}-sample bound at K = {high} minus that at K = {low}"
         difference = log_p[high] - log_p[low]
-        checks.append(_ordered(quantity, f"{published:+.2f}", difference, images=True))
+        checks.append(beyond_zero(quantity, f"{published:+.2f}", difference, images=True))
     low, high = min(scale.samples), max(scale.samples)
     quantity = f"active units at K = {high} minus those at K = {low}"
     difference = (active[high] - active[low])[:, None]
     published = f"{TABLE_1[high][1] - TABLE_1[low][1]:+d}"
-    checks.append(_ordered(quantity, published, difference))
+    checks.append(beyond_zero(quantity, published, difference))
     means = {k: float(v.mean()) for k, v in log_p.items()}
     units = {k: float(v.mean()) for k, v in active.items()}
     refused = {k: float(np.mean([one[2] for one in runs])) for k, runs in found.items()}
     figures = {"data": name, "bound": means, "active": units, "refused": refused}
     return Measured(checks, scale.seeds, figures)
-
-
-def _ordered(quantity, published, difference, images=False):
-    """A mean above zero by three standard errors; differences [seed, B], paired."""
-    by_seed = difference.mean(axis=1)
-    variance = by_seed.var(ddof=1) / len(by_seed)
-    if images:
-        variance += difference.mean(axis=0).var(ddof=1) / difference.shape[1]
-    error = math.sqrt(variance)
-    because = "reduced: only the sign, beyond 3 standard errors (over images and seeds)"
-    spread = f"se {error:.2g}"
-    return Check(quantity, published, by_seed.mean(), 3 * error, math.inf, because, spread)
 
 
 # (low, high): what honest reproductions of the same cell have found
@@ -213,7 +189,7 @@ def inference_gap(scale):
     for seed in scale.seeds:
         warm_up = vt.objectives.BetaELBO(vt.schedules.LinearWarmup(steps))
         vae = one_layer(scale, seed, x.mean(axis=0), "elu", objective=warm_up)
-        Trainer(vae, x, scale, binarize=False).run(vae.get_weights(), seed)
+        train(vae, x, scale, seed, False, f"gap-seed{seed}")
         runs.append(_gap_parts(vae, x[: scale.images], scale))
         print(f"  {name}, seed {seed}: {runs[-1]}", flush=True)
     column = {key: np.array([one[key] for one in runs]) for key in runs[0]}

@@ -122,6 +122,18 @@ def over_seeds(values):
     return f"sd {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
 
 
+def beyond_zero(quantity, published, difference, images=False):
+    """A mean above zero by three standard errors; differences [seed, B], paired."""
+    by_seed = difference.mean(axis=1)
+    variance = by_seed.var(ddof=1) / len(by_seed)
+    if images:
+        variance += difference.mean(axis=0).var(ddof=1) / difference.shape[1]
+    error = math.sqrt(variance)
+    because = "reduced: only the sign, beyond 3 standard errors (over images and seeds)"
+    spread = f"se {error:.2g}"
+    return Check(quantity, published, by_seed.mean(), 3 * error, math.inf, because, spread)
+
+
 def number(value):
     return "" if value is None else f"{value:.5g}"
 
