@@ -58,8 +58,8 @@ test-colab: .venv/installed  ## runs one notebook on what Colab preloads (NOTEBO
 results: .venv/installed  ## makes data/results again: hours (ONLY=05_balancing_act: one of them)
 	@for script in experiments/$(or $(ONLY),*).py; do echo "$$script" && $(RUN) "$$script" || exit 1; done
 
-benchmarks: .venv/installed  ## measures published figures again (PROFILE=gpu: those that need a GPU)
-	@$(RUN) benchmarks/published.py --profile $(or $(PROFILE),cpu)
+benchmarks: .venv/installed  ## measures published figures again (PROFILE=full: those of hours; ROWS=name)
+	@$(RUN) benchmarks/published.py $(if $(ROWS),--rows $(ROWS),--profile $(or $(PROFILE),cpu))
 
 speed: .venv/installed  ## compares speeds with other codes and with floors (a quiet machine)
 	@$(RUN) benchmarks/speed.py
