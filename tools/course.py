@@ -1,13 +1,19 @@
-"""Runs the notebooks top to bottom, one after the other (`make course`, `make notebooks`).
+"""Runs the notebooks top to bottom, as many at a time as there are cores (`make course`).
 
-While a notebook runs, one line tells its name, its cell and the seconds. At the end a table shows
-the headline figures, which the notebooks themselves declare with `vt.headline(...)`.
+Each says when it starts and when it has finished; on a terminal one more line tells where those
+are that run. At the end a table shows the headline figures, which the notebooks themselves declare
+with `vt.headline(...)`, then the cells that took longest. A notebook that fails ends the run.
 """
 
 import argparse
 import asyncio
+import concurrent.futures
 import copy
+import json
+import math
+import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,33 +29,73 @@ HEADLINE = "application/vnd.vae-tf.headline+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
 CELL_SECONDS = 180  # a cell that takes longer than this hangs
+MEMORY = 2 * 2**30  # bytes that a notebook may need
+SECONDS = "seconds.json"  # in the folder of outputs: what each cell took
+
+
+class Failed(Exception):
+    """A notebook has failed, and its report is printed."""
 
 
 class Progress:
-    """One line: rewritten in place on a terminal, written once at the end elsewhere."""
+    """How far one notebook is, and what its cells took; written once at the end."""
 
-    def __init__(self, name, total, stream=sys.stdout):
-        self.name, self.total, self.stream = name, total, stream
-        self.cell, self.start = 0, time.monotonic()
+    def __init__(self, name, total, stream=None):
+        self.name, self.total, self.stream = name, total, stream or sys.stdout
+        self.cell, self.start, self.seconds = 0, time.monotonic(), {}
 
     def __str__(self):
         seconds = time.monotonic() - self.start
-        return f"{self.name:<22} cell {self.cell:>3} of {self.total:<3} {seconds:6.1f} s"
+        return f"{self.name:<27} cell {self.cell:>3} of {self.total:<3} {seconds:6.1f} s"
 
-    def advance(self, cell, cell_index):  # noqa: ARG002, nbclient hands over both
-        """Notes which cell runs."""
+    def advance(self, cell, cell_index):
+        """Notes which cell runs, and when it began."""
         self.cell = cell_index + 1
+        self.seconds[cell.id] = -time.monotonic()
 
-    async def tick(self):
-        """Rewrites the line every half second, for as long as it is left to run."""
-        while self.stream.isatty():
-            print(f"\r{self}", end="", file=self.stream, flush=True)
-            await asyncio.sleep(0.5)
+    def passed(self, cell, **reply):  # noqa: ARG002, nbclient hands over more
+        """Notes what the cell took."""
+        self.seconds[cell.id] += time.monotonic()
 
     def finish(self, verdict):
         """Writes the line that stays."""
-        back = "\r" if self.stream.isatty() else ""
-        print(f"{back}{self}  {verdict}", file=self.stream, flush=True)
+        write(f"{self}  {verdict}", self.stream)
+
+
+class Board:
+    """Several notebooks at a time: those that run, and how many have not finished."""
+
+    def __init__(self, to_go, stream=None):
+        self.running, self.to_go, self.stream = [], to_go, stream or sys.stdout
+
+    def __str__(self):
+        places = (f"{one.name} {one.cell}/{one.total}" for one in self.running)
+        return f"{self.to_go} to go: {', '.join(places)}"
+
+    def begin(self, progress):
+        """A notebook starts."""
+        self.running.append(progress)
+        write(f"{progress.name:<27} started", self.stream)
+
+    def end(self, progress, verdict):
+        """A notebook has finished."""
+        self.running.remove(progress)
+        self.to_go -= 1
+        progress.finish(f"{verdict}, {self.to_go} to go" if verdict == "ok" else verdict)
+
+
+def write(line, stream):
+    """A line that stays; on a terminal it takes the place of the one that is rewritten."""
+    clear = "\r\033[K" if stream.isatty() else ""
+    print(f"{clear}{line}", file=stream, flush=True)
+
+
+async def show(state, stream):
+    """Rewrites a line on a terminal, for as long as it is left to run."""
+    while stream.isatty():
+        line = str(state)[: shutil.get_terminal_size().columns - 1]
+        print(f"\r\033[K{line}", end="", file=stream, flush=True)
+        await asyncio.sleep(0.5)
 
 
 async def _look_again(client):
@@ -61,32 +107,43 @@ async def _look_again(client):
                 channel.socket.get(zmq.EVENTS)
 
 
-async def _execute(client, progress, log):
-    beside = [asyncio.create_task(work) for work in (progress.tick(), _look_again(client))]
+async def _beside(work, *others):
+    """Awaits `work`, while others run that never end by themselves."""
+    tasks = [asyncio.create_task(other) for other in others]
     try:
-        await client.async_execute(stderr=log)  # what the kernel says outside of its cells
+        return await work
     finally:
-        for task in beside:
+        for task in tasks:
             task.cancel()
 
 
 def execute(notebook, name, folder, log, kernel="python3"):
-    """Runs a notebook in `folder`, in place; returns its Progress, and the error or None.
+    """Runs a notebook in `folder`, in place; returns its Progress, and the error or None."""
+    progress = Progress(name, len(notebook.cells))
+
+    async def alone():
+        work = _execute(notebook, progress, folder, log, kernel)
+        return await _beside(work, show(progress, progress.stream))
+
+    return progress, asyncio.run(alone())
+
+
+async def _execute(notebook, progress, folder, log, kernel="python3", cores=None):
+    """Runs a notebook in place and returns the error or None.
 
     Now and then a message between the runner and a kernel is lost, and both wait for ever: a
     kernel that falls silent or dies is replaced, once.
     """
     for last in (False, True):
         trial = copy.deepcopy(notebook)
-        progress, error = _attempt(trial, name, folder, log, kernel)
+        error = await _attempt(trial, progress, folder, log, kernel, cores)
         if last or not isinstance(error, (CellTimeoutError, DeadKernelError)):
             break
     notebook.update(trial)
-    return progress, error
+    return error
 
 
-def _attempt(notebook, name, folder, log, kernel):
-    progress = Progress(name, len(notebook.cells))
+async def _attempt(notebook, progress, folder, log, kernel, cores):
     client = NotebookClient(
         notebook,
         kernel_name=kernel,
@@ -95,12 +152,22 @@ def _attempt(notebook, name, folder, log, kernel):
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=progress.advance,
+        on_cell_executed=progress.passed,
     )
+    work = client.async_execute(stderr=log, env=os.environ | threads(cores))  # stderr: not of cells
     try:
-        asyncio.run(_execute(client, progress, log))
+        await _beside(work, _look_again(client))
     except FAILURES as error:
-        return progress, error
-    return progress, None
+        if asyncio.current_task().cancelling():  # the client takes this for a dead kernel
+            raise asyncio.CancelledError from error
+        return error
+    return None
+
+
+def threads(cores):
+    """Environment variables that keep a kernel to some cores; none without a number."""
+    names = "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+    return {name: str(cores) for name in names if cores and name not in os.environ}
 
 
 def normalise(notebook):
@@ -164,19 +231,104 @@ def _indent(text):
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def run(path, output, in_place):
-    """Runs the notebook of one file, writes it and returns its headlines; None if it fails."""
+async def run(path, output, in_place, board, cores):
+    """Runs the notebook of one file and writes it; returns its headlines and its cells' seconds."""
     notebook = nbformat.read(path, as_version=4)
-    output.mkdir(parents=True, exist_ok=True)
+    progress = Progress(path.stem, len(notebook.cells), board.stream)
+    board.begin(progress)
     with open(output / "kernel.log", "a", encoding="utf-8") as log:
-        progress, error = execute(notebook, path.stem, path.parent, log)
+        error = await _execute(notebook, progress, path.parent, log, cores=cores)
     target = path if in_place and not error else output / path.name
     nbformat.write(normalise(notebook), target)
-    progress.finish("failed" if error else "ok")
+    board.end(progress, "failed" if error else "ok")
     if error:
-        print(explain(notebook, progress.cell, error), f"\nleft in {target}", flush=True)
-        return None
-    return headlines(notebook)
+        write(f"{explain(notebook, progress.cell, error)} \nleft in {target}", board.stream)
+        raise Failed(path.stem)
+    return headlines(notebook), progress.seconds
+
+
+async def run_all(paths, output, in_place, jobs, stream=None):
+    """Runs notebooks side by side, in this order: {name: (headlines, seconds)}.
+
+    If one fails, all end, and the result is None.
+    """
+    waiting, found, board = [*paths], {}, Board(len(paths), stream)
+    jobs = min(jobs, len(paths))
+    cores = max(1, available_cores() // jobs) if jobs > 1 else None
+
+    async def worker():
+        while waiting:
+            path = waiting.pop(0)
+            found[path.stem] = await run(path, output, in_place, board, cores)
+
+    async def together():
+        async with asyncio.TaskGroup() as group:  # an error in one task ends the others
+            for _ in range(jobs):
+                group.create_task(worker())
+
+    try:
+        await _beside(together(), show(board, board.stream))
+    except* Failed:
+        found = None
+    return found
+
+
+def until_interrupted(work):
+    """Runs a coroutine in a thread of its own. Ctrl-C ends it and all kernels that it started.
+
+    In the main thread each client of a kernel would take Ctrl-C for itself.
+    """
+    begun = concurrent.futures.Future()
+
+    async def cancellable():
+        begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        return await work
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(asyncio.run, cancellable())
+        try:
+            return outcome.result()
+        except KeyboardInterrupt:
+            loop, task = begun.result()
+            loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
+def available_cores():
+    """The cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def jobs_by_default():
+    """WORKERS, if it is set; else one notebook a core, as far as the memory goes."""
+    if os.environ.get("WORKERS"):
+        return int(os.environ["WORKERS"])
+    memory = math.inf
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, int(min(available_cores(), memory // MEMORY)))
+
+
+def measured(output):
+    """What the cells took in earlier runs: {notebook: {cell: seconds}}."""
+    try:
+        return json.loads((output / SECONDS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def longest_first(paths, seconds):
+    """By what an earlier run took; those that never ran before them, later lessons first."""
+    took = {name: sum(cells.values()) for name, cells in seconds.items()}
+    return sorted(paths, key=lambda p: (took.get(p.stem, math.inf), p.stem), reverse=True)
+
+
+def slowest(seconds, count):
+    """The cells that took longest, one a line: seconds, notebook, cell."""
+    rows = [(took, name, cell) for name, cells in seconds.items() for cell, took in cells.items()]
+    rows = sorted(rows, reverse=True)[:count]
+    return "\n".join(f"{took:6.1f} s  {name:<27} {cell}" for took, name, cell in rows)
 
 
 def select(names):
@@ -195,13 +347,28 @@ def main():
     parser.add_argument("names", nargs="*", help="notebooks (the beginning of a name is enough)")
     parser.add_argument("--in-place", action="store_true", help="refresh the notebooks themselves")
     parser.add_argument("--output", type=Path, default=ROOT / "build", help="where to write")
+    parser.add_argument("--jobs", type=int, help="notebooks at a time (default: WORKERS, or cores)")
+    parser.add_argument("--cells", type=int, default=10, help="how many slow cells to name")
     options = parser.parse_args()
-    figures = {}
-    for path in select(options.names):
-        figures[path.stem] = run(path, options.output, options.in_place)
-        if figures[path.stem] is None:
-            return 1
-    print(f"\n{table(figures)}")
+    jobs = max(1, options.jobs or jobs_by_default())
+    options.output.mkdir(parents=True, exist_ok=True)
+    paths, before = select(options.names), measured(options.output)
+    start = time.monotonic()
+    work = run_all(longest_first(paths, before), options.output, options.in_place, jobs)
+    try:
+        found = until_interrupted(work)
+    except KeyboardInterrupt:
+        write("stopped", sys.stdout)
+        return 130
+    if found is None:
+        return 1
+    took = time.monotonic() - start
+    seconds = {path.stem: found[path.stem][1] for path in paths}
+    text = json.dumps(before | seconds, indent=1)
+    (options.output / SECONDS).write_text(text, encoding="utf-8")
+    print(f"\n{table({path.stem: found[path.stem][0] for path in paths})}")
+    print(f"\nThe slowest cells\n{slowest(seconds, options.cells)}")
+    print(f"\n{len(paths)} notebooks in {took:.0f} s, {min(jobs, len(paths))} at a time")
     return 0
 
 
