@@ -8,6 +8,7 @@ entry whose first author, year and title it names.
 import functools
 import re
 import unicodedata
+from urllib.parse import urlsplit
 
 import nbformat
 from stamp import ROOT, notebooks
@@ -87,7 +88,7 @@ def link(entry):
         return f" [arXiv:{entry['eprint']}](https://arxiv.org/abs/{entry['eprint']})."
     if "doi" in entry:
         return f" [doi:{entry['doi']}](https://doi.org/{entry['doi']})."
-    return f" [Online]({entry['url']})." if "url" in entry else ""
+    return f" [{urlsplit(entry['url']).netloc}]({entry['url']})." if "url" in entry else ""
 
 
 def authors(entry):
@@ -103,6 +104,12 @@ def place(name):
     return f"[{text}](../{path})" if path.parent.name != "docs" else f"[{text}]({path.name})"
 
 
+def by_author(item):
+    """The key that sorts entries: Ho before Hoffman, whoever comes after them."""
+    _, entry = item
+    return [plain(name) for name in entry["author"].split(" and ")], entry["year"]
+
+
 def page():
     """The bibliography, Markdown: by first author, each with the lessons that cite it."""
     found = citers()
@@ -114,8 +121,7 @@ def page():
         "As a file: {download}`references.bib`.",
         "",
     ]
-    order = sorted(entries().items(), key=lambda pair: (plain(authors(pair[1])), pair[1]["year"]))
-    for key, entry in order:
+    for key, entry in sorted(entries().items(), key=by_author):
         venue = entry.get("howpublished", entry.get("publisher", ""))
         title = entry["title"] + ("" if entry["title"][-1] in "?!" else ".")
         where = ", ".join(place(name) for name in found[key])

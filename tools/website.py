@@ -6,6 +6,7 @@ package. What is folded in a notebook is folded on its page. Where a page names 
 name of the package, the name is a link.
 """
 
+import functools
 import importlib
 import inspect
 import posixpath
@@ -16,7 +17,7 @@ import sys
 
 import nbformat
 import references
-from stamp import ROOT, notebooks
+from stamp import ROOT, UNKNOWN, notebooks, repository
 
 SOURCE, TARGET = ROOT / "build" / "site-source", ROOT / "build" / "site"
 PAGES = ROOT / "docs" / "site"  # the front page, the configuration, what only the site has
@@ -26,11 +27,18 @@ ROOMS = (
     "disentanglement course plots checks results random support distributions".split(),
 )
 CELL = re.compile(r"\b(\d\d[a-c]?_\w+)#([\w-]+)")
+TO_CELL = re.compile(r"\[([^\]]+)\]\((?:\.\./)*notebooks/(\w+)\.ipynb#([\w-]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"(?<!\[)`(vt(?:\.\w+)+)(\([^`]*\))?`")  # a call, too
 FOLDED = {"set-up", "proof", "check"}
 TITLE = re.compile(r"# @title (.+)")
 FROM_README = re.compile(r"<!-- README: (.+) -->")
+FROM_GITHUB = re.compile(rf'(,? or from GitHub$| or \["https://github\.com/{UNKNOWN}/.*?"\])', re.M)
+TO_CLONE = re.compile(rf"^git clone .*{UNKNOWN}.*$", re.M)
+FIRST = {  # what a user calls, in this order; what Keras calls comes after it
+    "VAE": "fit evaluate elbo sample reconstruct encode decode prior objective predict compile "
+    "compute_loss call export".split()
+}
 SHOWN = {"text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/svg+xml"}
 
 
@@ -43,7 +51,7 @@ def lesson(path):
     book = nbformat.read(path, as_version=4)
     book.cells[0].source += (
         f"\n\n{{download}}`Download this lesson <../download/{path.name}>` and open it in "
-        "JupyterLab beside the package, or read it here."
+        "JupyterLab ([how to run the course](../index.md#run-it)), or read it here."
     )
     cells, book.cells = book.cells, []
     for cell in cells:
@@ -53,6 +61,7 @@ def lesson(path):
         if cell.cell_type == "code":
             if FOLDED & set(tags):
                 cell.metadata["tags"] = [*tags, "hide-input"]
+                cell.source = FROM_GITHUB.sub("", cell.source)  # an address that nobody knows yet
                 cell.metadata["mystnb"] = {"code_prompt_show": name_of(cell)}
             cell.outputs = [one for one in map(shown, cell.outputs) if one]
     return book
@@ -70,8 +79,10 @@ def section(name, text):
 
 
 def front(text):
-    """The front page, with the parts that README.md has, too."""
+    """The front page, with the parts that README.md has, too; nothing is cloned from nowhere."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = text.replace(UNKNOWN, repository() or UNKNOWN)
+    text = TO_CLONE.sub("# in your copy of the repository", text)
     return FROM_README.sub(lambda found: section(found[1], readme), text)
 
 
@@ -85,10 +96,26 @@ def shown(output):
 
 def linked(text, root=".."):
     """A page on which cells (03_the_gap#up-and-down) and public names (`vt.VAE`) are links."""
+    text = TO_CELL.sub(lambda found: to_cell(found, root), text)
     text = CELL.sub(rf'<a href="{root}/notebooks/\1.html#\2">\1#\2</a>', text)
     parts, fences = FENCE.split(text), [*FENCE.findall(text), ""]
     parts = [NAME.sub(lambda found: to_reference(*found.groups(""), root), part) for part in parts]
     return "".join(part + fence for part, fence in zip(parts, fences, strict=True))
+
+
+@functools.cache
+def cells(name):
+    """The ids of a notebook's cells."""
+    book = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    return {cell.id for cell in book.cells}
+
+
+def to_cell(found, root):
+    """A link to a cell of a notebook leads to the cell's anchor; one to a heading stays."""
+    words, name, cell = found.groups()
+    if cell not in cells(name):
+        return found[0]
+    return f'<a href="{root}/notebooks/{name}.html#{cell}">{words}</a>'
 
 
 def to_reference(name, call, root):
@@ -128,11 +155,25 @@ def room_page(name):
     lines = [title, "=" * len(title), "", f".. automodule:: {full}", "   :no-index:", ""]
     lines += [f".. currentmodule:: {full}", ""]
     for each, one in public(name).items():
-        if inspect.isclass(one):
+        if each in FIRST:
+            lines += [f".. autoclass:: {each}", "", *members(each, one)]
+        elif inspect.isclass(one):
             lines += [f".. autoclass:: {each}", "   :members:", ""]
+        elif callable(one):
+            lines += [f".. autofunction:: {each}", ""]
         else:
-            lines += [f".. auto{'function' if callable(one) else 'data'}:: {each}", ""]
+            lines += [f".. autodata:: {each}", "   :no-value:", ""]
     return "\n".join(lines)
+
+
+def members(name, of):
+    """The members of a class that have a docstring, those that a user calls first."""
+    own = {each: one for each, one in vars(of).items() if each[0] != "_" and one.__doc__}
+    last = [each for each in own if each not in FIRST[name]]
+    for each in [*FIRST[name], None, *last]:
+        kind = "property" if isinstance(own.get(each), property) else "method"
+        line = f"auto{kind}:: {name}.{each}" if each else "rubric:: For Keras, and for own code"
+        yield from (f"   .. {line}", "")
 
 
 def without_page():
@@ -188,6 +229,7 @@ def within_reach():
 def main():
     """Assembles the sources and has Sphinx build them; a warning is an error."""
     assemble()
+    shutil.rmtree(TARGET, ignore_errors=True)  # a page that is no longer made would stay
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"]
     done = subprocess.run([*command, str(SOURCE), str(TARGET)], cwd=ROOT)
     if done.returncode:

@@ -30,6 +30,7 @@ add_module_names = False
 
 html_theme = "furo"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_js_files = ["reach.js"]
 html_css_files = ["site.css"]
 html_title = "The evidence lower bound"
@@ -59,7 +60,7 @@ def process(_app, what, _name, obj, _options, lines):
     foreign = str(getattr(obj, "__module__", "")).startswith("tensorflow_probability")
     lines[:] = [] if foreign else page(lines)
     if what in ("attribute", "data", "property") and ":" in "".join(lines[:1]):
-        lines.insert(0, "")  # or napoleon takes what stands before the colon for a type
+        lines[:0] = ["..", ""]  # or napoleon takes what stands before the colon for a type
 
 
 def page(lines):
@@ -76,7 +77,12 @@ def page(lines):
 
 
 def signature(_app, what, _name, obj, _options, given, returned):
-    """Of a class, what its `__init__` takes: Keras and TensorFlow wrap `__new__` around it."""
+    """Of a class, what its `__init__` takes: Keras and TensorFlow wrap `__new__` around it.
+
+    A protocol, which nobody calls, takes nothing.
+    """
+    if getattr(obj, "_is_protocol", False):
+        return "", returned
     if what == "class" and (given or "").startswith("(*args"):
         from sphinx.util import inspect  # of the extra `site`, which tests do without
 

@@ -44,3 +44,8 @@ def test_the_page_says_where_each_is_cited():
     assert (
         "lesson 01](../notebooks/01_the_elbo.ipynb)" in page and "[the text](the_elbo.md)" in page
     )
+
+
+def test_entries_stand_by_first_author():
+    first = [{"author": f"{name} and Abbeel", "year": "2020"} for name in ("Hoffman", "Ho")]
+    assert sorted(enumerate(first), key=references.by_author)[0][1] == first[1]

@@ -63,6 +63,8 @@ def test_a_class_says_what_its_init_takes():
     wrapped = vt.objectives.IWAE, {}, "(*args, **kwargs)", None
     given, _ = configuration().signature(None, "class", "vt.objectives.IWAE", *wrapped)
     assert given.startswith("(num_samples: int, gradient: str = ")
+    protocol = vt.LatentModel, {}, "(*args, **kwargs)", None
+    assert configuration().signature(None, "class", "vt.LatentModel", *protocol) == ("", None)
     assert configuration().signature(None, "function", "f", None, {}, "(x)", "int") == (
         "(x)",
         "int",
@@ -74,6 +76,36 @@ def test_a_cell_that_a_page_names_is_a_link_to_its_anchor():
     assert '<span id="up-and-down"></span>' in {cell.source for cell in book.cells}
     link = '<a href="../notebooks/03_the_gap.html#up-and-down">03_the_gap#up-and-down</a>'
     assert website.linked("see 03_the_gap#up-and-down.") == f"see {link}."
+
+
+def test_a_link_to_a_cell_of_a_notebook_is_one_to_its_anchor():
+    said = "[lesson 03](../notebooks/03_the_gap.ipynb#{})"
+    link = '<a href="../notebooks/03_the_gap.html#up-and-down">lesson 03</a>'
+    assert website.linked(said.format("up-and-down")) == link
+    assert website.linked(said.format("4-same")) == said.format("4-same")  # a heading
+
+
+def test_every_question_of_the_faq_leads_to_cells_that_exist():
+    text = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+    questions = text.split("\n### ")[1:]
+    assert len(questions) >= 25
+    for question in questions:
+        cells = website.TO_CELL.findall(question)
+        assert cells or "?" not in question.splitlines()[0]
+        assert all(cell in website.cells(name) for _, name, cell in cells)
+
+
+def test_a_reader_is_sent_to_no_address_that_nobody_knows():
+    pages = [website.nbformat.writes(website.lesson(path)) for path in notebooks()]
+    front = website.front((website.PAGES / "index.md").read_text(encoding="utf-8"))
+    assert not any("OWNER/NAME" in page for page in [*pages, front])
+
+
+def test_the_page_of_a_model_begins_with_what_users_call():
+    page = website.room_page("")
+    order = [page.index(f":: VAE.{name}\n") for name in ("fit", "elbo", "prior", "train_step")]
+    assert order == sorted(order) and "autoproperty:: VAE.prior" in page
+    assert ":: VAE.kl\n" not in page and ":: VAE.build\n" not in page
 
 
 def test_a_public_name_on_a_page_is_a_link_to_the_reference():

@@ -44,11 +44,11 @@
     return [at((event.clientX - box.left) / box.width), -at((event.clientY - box.top) / box.height)];
   };
 
-  const left = html("div", {}, root);
+  const planeBox = html("div", { class: "plane-box" }, root);
   const plane = svg("svg", {
     class: "plane", viewBox: `0 0 ${SIZE} ${SIZE + 16}`, role: "group", tabindex: "0",
     "aria-label": "Plane of the two latents. Arrow keys move the mean of q; hold shift for small steps.",
-  }, left);
+  }, planeBox);
   svg("rect", { width: SIZE, height: SIZE, fill: "none", stroke: "var(--color-background-border, #ccc)" }, plane);
   for (const radius of [1, 2, 3]) {
     svg("circle", {
@@ -66,8 +66,9 @@
   }, plane));
   svg("text", { x: SIZE - 6, y: SIZE + 13, "text-anchor": "end" }, plane, "z\u2081");
   svg("text", { x: 4, y: 14 }, plane, "z\u2082");
-  html("p", { class: "caption" }, left,
-    "Solid: the posterior p(z|x), half, 90 and 99 % of its mass. Dashed: q, one and two scales. Dotted: the prior.");
+  html("p", { class: "caption" }, planeBox,
+    "Solid: the posterior p(z|x), half, 90 and 99 % of its mass. Dashed: q, one and two scales. Dotted: the prior. " +
+    "Drag a dot: the large one is the mean, the small ones are the scales and the angle.");
 
   function drawPlane(truth) {
     posteriorLines.replaceChildren();
@@ -136,7 +137,8 @@
   // -- the waterfall ---------------------------------------------------------------------------
 
   const right = html("div", {}, root);
-  const bars = svg("svg", { viewBox: "0 0 420 330", role: "img" }, right);
+  const WIDTH = 560, HEIGHT = 300, BAR = 68, AXIS = 266;
+  const bars = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, right);
   const numbers = html("p", { class: "caption", "aria-live": "polite", id: "explore-numbers" }, right);
 
   function drawBars(truth, terms, bound) {
@@ -145,37 +147,47 @@
     const values = [terms.reconstruction, terms.elbo, logP, bound.estimate];
     const low = Math.max(Math.min(...values), logP - 25);
     const top = Math.max(...values), bottom = low - 0.08 * (top - low) - 0.2;
-    const y = (v) => 22 + ((top - clamp(v, bottom, top)) / (top - bottom)) * 262;
-    const column = (i) => 14 + i * 82;
-    const level = (i, v, colour, name) => {
-      svg("rect", { x: column(i), y: y(v) - 2, width: 62, height: 4, fill: colour }, bars);
-      svg("text", { x: column(i) + 31, y: y(v) - 7, "text-anchor": "middle" }, bars, nats(v));
-      svg("text", { x: column(i) + 31, y: 318, "text-anchor": "middle" }, bars, name);
+    const y = (v) => 22 + ((top - clamp(v, bottom, top)) / (top - bottom)) * (AXIS - 44);
+    const column = (i) => 8 + i * 94.5;
+    const middle = { "text-anchor": "middle" };
+    const label = (i, lines) => lines.forEach((line, n) =>
+      svg("text", { x: column(i) + BAR / 2, y: AXIS + 14 + 16 * n, ...middle }, bars, line));
+    const level = (i, v, colour, ...name) => {
+      svg("rect", { x: column(i), y: y(v) - 2, width: BAR, height: 4, fill: colour }, bars);
+      svg("text", { x: column(i) + BAR / 2, y: y(v) - 7, ...middle }, bars, nats(v));
+      label(i, name);
     };
     const step = (i, from, to, colour, name, value) => {
       const [a, b] = [y(from), y(to)].sort((m, n) => m - n);
-      svg("rect", { x: column(i), y: a, width: 62, height: Math.max(b - a, 1), fill: colour, opacity: 0.85 }, bars);
-      svg("text", { x: column(i) + 31, y: b + 15 > 300 ? a - 6 : b + 15, "text-anchor": "middle" }, bars, value);
-      svg("text", { x: column(i) + 31, y: 318, "text-anchor": "middle" }, bars, name);
+      svg("rect", { x: column(i), y: a, width: BAR, height: Math.max(b - a, 1), fill: colour, opacity: 0.85 }, bars);
+      svg("text", { x: column(i) + BAR / 2, y: b + 17 > AXIS - 4 ? a - 7 : b + 17, ...middle }, bars, value);
+      label(i, [name]);
     };
-    svg("line", { x1: column(2), x2: column(4) + 62, y1: y(logP), y2: y(logP), stroke: "var(--log-p)", "stroke-dasharray": "2 3" }, bars);
-    svg("line", { x1: column(1), x2: column(3) + 62, y1: y(terms.elbo), y2: y(terms.elbo), stroke: "var(--elbo)", "stroke-dasharray": "2 3" }, bars);
+    const dotted = (i, j, v, colour) => svg("line", {
+      x1: column(i), x2: column(j) + BAR, y1: y(v), y2: y(v), stroke: colour, "stroke-dasharray": "2 3",
+    }, bars);
+    dotted(2, 5, logP, "var(--log-p)");
+    dotted(1, 3, terms.elbo, "var(--elbo)");
     level(0, terms.reconstruction, "var(--reconstruction)", "reconstr.");
     step(1, terms.reconstruction, terms.elbo, "var(--kl)", "\u2212 KL", nats(-terms.kl));
     level(2, terms.elbo, "var(--elbo)", "ELBO");
     step(3, terms.elbo, logP, "var(--gap)", "+ gap", `+${nats(logP - terms.elbo)}`);
     level(4, logP, "var(--log-p)", "log p(x)");
-    svg("circle", { cx: column(3) + 31, cy: y(bound.estimate), r: 5, fill: "var(--iwae)", stroke: "#fff" }, bars);
+    svg("rect", { x: column(5), y: y(bound.estimate) - 2, width: BAR, height: 4, fill: "var(--iwae)" }, bars);
+    svg("text", { x: column(5) + BAR / 2, y: y(bound.estimate) + 19, ...middle }, bars, nats(bound.estimate));
+    label(5, [`${state.samples}-sample`, "bound"]);
     const error = bound.standardError < 0.005 ? "" : ` \u00b1 ${nats(bound.standardError)}`;
     const text = `log p(x) ${nats(logP)}, ELBO ${nats(terms.elbo)}, gap ${nats(logP - terms.elbo)}, ` +
-      `${state.samples}-sample bound ${nats(bound.estimate)}${error} (green) nats.`;
+      `${state.samples}\u2011sample bound ${nats(bound.estimate)}${error}, all in nats.`;
     numbers.textContent = text;
     bars.setAttribute("aria-label", `Waterfall: reconstruction ${nats(terms.reconstruction)}, KL ${nats(terms.kl)}. ${text}`);
   }
 
   // -- the digit, and what the decoder makes of the mean ---------------------------------------
 
-  const below = html("div", { class: "pair" }, left);
+  const controls = html("div", { class: "controls" }, right);
+  const images = html("div", { class: "images" }, root);
+  const below = html("div", { class: "pair" }, images);
   const pixelsBox = html("div", {}, below);
   const pixels = svg("svg", { viewBox: "0 0 8 8", role: "group", "aria-label": "x, the digit: click a pixel to change it" }, pixelsBox);
   html("p", { class: "caption" }, pixelsBox, "x: click pixels to draw");
@@ -220,21 +232,29 @@
 
   // -- controls --------------------------------------------------------------------------------
 
-  const controls = html("div", {}, right);
+  /** Controls that belong together, under a name. */
+  function group(name) {
+    const made = html("fieldset", {}, controls);
+    html("legend", {}, made, name);
+    return made;
+  }
+
+  const ofQ = group("q");
   const sliders = [
-    ["mean of q, z\u2081", -3, 3, (q) => q.mean[0], (q, v) => { q.mean = [v, q.mean[1]]; }],
-    ["mean of q, z\u2082", -3, 3, (q) => q.mean[1], (q, v) => { q.mean = [q.mean[0], v]; }],
+    ["mean, z\u2081", -3, 3, (q) => q.mean[0], (q, v) => { q.mean = [v, q.mean[1]]; }],
+    ["mean, z\u2082", -3, 3, (q) => q.mean[1], (q, v) => { q.mean = [q.mean[0], v]; }],
     ["first scale", -3.5, 1, (q) => Math.log(q.scale[0]), (q, v) => { q.scale[0] = Math.exp(v); }],
     ["second scale", -3.5, 1, (q) => Math.log(q.scale[1]), (q, v) => { q.scale[1] = Math.exp(v); }],
     ["angle", -90, 90, (q) => turned(q.angle), (q, v) => { q.angle = (v * Math.PI) / 180; }],
   ].map(([name, low, high, read, write]) => {
-    const label = html("label", {}, controls, name);
-    const input = html("input", { type: "range", min: low, max: high, step: (high - low) / 400, "aria-label": name }, label);
+    const label = html("label", {}, ofQ, name);
+    const input = html("input", { type: "range", min: low, max: high, step: (high - low) / 400, "aria-label": `${name}, of q` }, label);
     const output = html("output", {}, label);
     input.addEventListener("input", () => { stop(); write(state.q, Number(input.value)); soon(); });
     return { input, output, read, name };
   });
-  const samplesLabel = html("label", {}, controls, "samples K of the bound");
+  const ofBound = group("The bound");
+  const samplesLabel = html("label", {}, ofBound, "samples, K");
   const samplesInput = html("input", { type: "range", min: 0, max: 8, step: 1, value: 3, "aria-label": "samples K" }, samplesLabel);
   const samplesOutput = html("output", {}, samplesLabel);
   const COUNTS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
@@ -256,21 +276,21 @@
     samplesOutput.textContent = state.samples;
   }
 
-  const buttons = html("p", {}, controls);
-  const button = (name, action) => {
-    const made = html("button", { class: "action", type: "button", "aria-pressed": "false" }, buttons, name);
+  const ofModel = group("The model");
+  const button = (where, name, action) => {
+    const made = html("button", { class: "action", type: "button", "aria-pressed": "false" }, where, name);
     made.addEventListener("click", action);
     return made;
   };
-  button("q of the encoder", () => { stop(); state.q = model.encode(state.x); soon(); });
-  const optimise = button("Optimise q", () => toggle(optimise, improver()));
-  const trainOn = button("Train on", () => toggle(trainOn, () => {
+  button(ofQ, "q of the encoder", () => { stop(); state.q = model.encode(state.x); soon(); });
+  const optimise = button(ofQ, "Optimise q", () => toggle(optimise, improver()));
+  const trainOn = button(ofModel, "Train on", () => toggle(trainOn, () => {
     model.train(training, 10);
     state.q = model.encode(state.x);
     return true;
   }));
-  button("Start over", () => { stop(); model.restart(); state.q = model.encode(state.x); soon(); });
-  button("Trained model", () => {
+  button(ofModel, "Start over", () => { stop(); model.restart(); state.q = model.encode(state.x); soon(); });
+  button(ofModel, "Trained model", () => {
     stop();
     Object.assign(model, new core.Model(EXPLORE_MODEL), { lattice: null, adam: null });
     state.q = model.encode(state.x);
@@ -314,8 +334,8 @@
 
   // -- held-out digits -------------------------------------------------------------------------
 
-  const strip = html("div", { class: "wide" }, root);
-  html("p", { class: "caption" }, strip, "Held-out digits:");
+  const strip = html("div", {}, images);
+  html("p", { class: "caption" }, strip, "Choose one of 20 held-out digits:");
   const row = html("div", { class: "digits" }, strip);
   const choices = heldOut.map((x, i) => {
     const made = html("button", { type: "button", "aria-pressed": "false", "aria-label": `held-out digit ${EXPLORE_MODEL.labels[i]}, number ${i + 1}` }, row);
