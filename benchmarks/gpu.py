@@ -1,26 +1,28 @@
-"""What a GPU makes of this package: steps, images, samples and models a second, and the precisions.
+"""What does a GPU make of this package? Steps, images, samples, models a second; the lessons.
 
     python benchmarks/gpu.py            # a few minutes on a GPU; on a CPU the same in little
+    python benchmarks/gpu.py --quick    # tiny: does it work? writes nothing
 
 The model is that of speed.py (784-200-200-50, tanh), the data are the 4,000 digits of mnist5k,
-binarised, as often as needed. Five parts, each can be had alone (`--part`):
+binarised, as often as needed. Six parts, each can be had alone (`--part`):
 
     steps       a training epoch at batch 100 as one program
     batches     images a second as the batch grows, and the share of the chip's arithmetic
     evaluation  the 5,000-sample bound
     sweep       24 values of beta as one program, against 24 runs of `fit`
     precision   TF32 and mixed precision: the ELBO in nats, and the speed
+    lessons     all notebooks, as `make course` runs them
 
-Writes benchmarks/gpu.json, unless --quick; figures of a CPU say nothing about a GPU.
+Writes benchmarks/gpu.json and the pages that quote it; figures of a CPU say nothing about a GPU.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import datetime
-import json
 import math
 import os
+import subprocess
 import sys
 import time
 
@@ -28,18 +30,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import pages
 import table
 import tensorflow as tf
-from table import FOLDER
+from speed_contenders import digits
 
 import vae_tf as vt
 
-sys.path.insert(0, str(FOLDER / "peers"))
-
-import speed_protocol as protocol
-
-RESULTS = FOLDER / "gpu.json"
-LATENTS = 50
+import speed_fit  # isort: skip  (of peers/, which speed_contenders puts on the path)
+import speed_protocol as protocol  # isort: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,24 +53,16 @@ class Scale:
     epochs: int = 5
     product: int = 8_192  # rows and columns of the matrices of the ceiling
     rounds: int = 5
+    lessons: tuple = ()  # all
 
 
-ON_CPU = Scale(2_000, (100, 400), 20, 1_000, 4, 2, 1_024, 3)
-QUICK = Scale(200, (50, 100), 5, 50, 2, 1, 64, 2)
+ON_CPU = Scale(2_000, (100, 400), 20, 1_000, 4, 2, 1_024, 3, ("00_notation",))
+QUICK = Scale(200, (50, 100), 5, 50, 2, 1, 64, 2, ("00_notation",))
 
 
-def digits(count):
-    """[count, 784], zeros and ones."""
-    x = vt.data.binarize(vt.data.load("mnist5k").x_train, seed=0).reshape(-1, protocol.EVENT)
-    return np.tile(x, (-(-count // len(x)), 1))[:count]
-
-
-def make(steps_of_a_program=1, objective=None, seed=0):
+def make(steps_of_a_program=1, **options):
     """The VAE, compiled for programs of so many steps."""
-    keras.utils.set_random_seed(seed)
-    encoder = vt.networks.mlp(protocol.EVENT, vt.layers.NormalDiag(LATENTS))
-    decoder = vt.networks.mlp(LATENTS, vt.layers.Bernoulli(protocol.EVENT))
-    vae = vt.VAE(encoder, decoder, objective=objective, seed=seed)
+    vae = speed_fit.make(**options)
     vae.compile("adam", jit_compile=True, steps_per_execution=steps_of_a_program)
     return vae
 
@@ -88,18 +79,17 @@ def epoch_of(x, batch, rounds):
     return median(lambda: vae.fit(x, batch_size=batch, verbose=0), rounds)
 
 
-# -- the parts -------------------------------------------------------------------------------
+# -- the parts: each returns {figure: value} -------------------------------------------------
 
 
 def steps(scale):
-    x = digits(scale.examples)
-    seconds = epoch_of(x, 100, scale.rounds)
-    return {"batch": 100, "seconds": seconds, "steps a second": len(x) / 100 / seconds}
+    seconds = epoch_of(digits(scale.examples), 100, scale.rounds)
+    return {"steps a second, batch 100": scale.examples / 100 / seconds}
 
 
 def arithmetic_of_an_image():
     """Multiplications and additions of the matrix products of a step, for each image."""
-    products = [rows * columns for rows, columns in protocol.shapes(LATENTS)]
+    products = [rows * columns for rows, columns in protocol.shapes(50)]
     # Forward, into the weights, into the layer below; nobody asks for that into the data.
     return 2 * (3 * sum(products) - products[0])
 
@@ -113,46 +103,44 @@ def ceiling(scale):
 
 
 def batches(scale):
-    top, work = ceiling(scale), arithmetic_of_an_image()
-    found = []
+    top, found = ceiling(scale), {}
     for batch in scale.batches:
         x = digits(max(scale.examples, 4 * batch) // batch * batch)
         a_second = len(x) / epoch_of(x, batch, scale.rounds)
-        share = a_second * work / top
-        found.append({"batch": batch, "images a second": a_second, "share of the ceiling": share})
-        print(f"  batch {batch}: {a_second:,.0f} images a second, {share:.1%}", flush=True)
-    return {"operations an image": work, "ceiling, operations a second": top, "batches": found}
+        found[f"images a second, batch {batch}"] = a_second
+        share = a_second * arithmetic_of_an_image() / top
+        found[f"share of the largest product's arithmetic, batch {batch}"] = share
+    return found
 
 
 def evaluation(scale):
     vae, x = make(), digits(scale.evaluated)
     seconds = median(lambda: vt.evidence.iwae(vae, x, scale.samples, seed=0), 1)
-    a_second = scale.evaluated * scale.samples / seconds
-    sizes = {"images": scale.evaluated, "samples": scale.samples}
-    return sizes | {"seconds": seconds, "decodings a second": a_second}
+    what = f"{scale.samples}-sample bound of {scale.evaluated} images"
+    return {f"{what}, s": seconds, "decodings a second": len(x) * scale.samples / seconds}
 
 
 def sweep(scale):
     """Both with their compilation: that is what a reader waits for."""
-    x = digits(min(scale.examples, 4_000))
-    betas = np.linspace(0.25, 4.5, scale.models)
+    x, how = digits(4_000)[: scale.examples], {"epochs": scale.epochs, "batch_size": 100}
 
     def models():
+        betas = np.linspace(0.25, 4.5, scale.models)
         return [make(objective=vt.objectives.BetaELBO(beta)) for beta in betas]
 
     def apart(vaes):
         for vae in vaes:
-            vae.fit(x, epochs=scale.epochs, batch_size=100, verbose=0)
+            vae.fit(x, verbose=0, **how)
 
-    def together(vaes):
-        vt.sweep(vaes, x, epochs=scale.epochs, batch_size=100, verbose=0)
-
-    seconds = {}
-    for name, train in (("one program", together), ("one by one", apart)):
+    found = {}
+    for name, train in (
+        ("one program", lambda vaes: vt.sweep(vaes, x, verbose=0, **how)),
+        ("one by one", apart),
+    ):
         vaes = models()
-        _, seconds[name] = protocol.timed(lambda train=train, vaes=vaes: train(vaes))
-    ratio = seconds["one by one"] / seconds["one program"]
-    return {"models": scale.models, "epochs": scale.epochs, "seconds": seconds, "ratio": ratio}
+        _, found[f"{scale.models} models, {name}, s"] = protocol.timed(lambda: train(vaes))  # noqa: B023
+    together, apart = found.values()
+    return found | {"one by one over one program": apart / together}
 
 
 PRECISIONS = {  # policy of Keras, whether TF32 may be used
@@ -180,24 +168,23 @@ def precision(scale):
     """Speed, the ELBO after equal training, and that of the same weights by the same noise."""
     x, found, weights = digits(scale.examples), {}, None
     held_out = vt.data.binarize(vt.data.load("mnist5k").x_test, seed=1).reshape(-1, protocol.EVENT)
-
-    def elbo(vae):
-        return float(np.mean(vae.elbo(held_out, 10, seed=0).elbo))
-
     for name, setting in PRECISIONS.items():
         with in_precision(*setting):
             vae = make(math.ceil(len(x) / 100))
-            vae.fit(x, batch_size=100, verbose=0)  # compiles
-            start = time.perf_counter()
-            vae.fit(x, batch_size=100, epochs=scale.epochs, verbose=0)
-            a_second = scale.epochs * len(x) / 100 / (time.perf_counter() - start)
-            after_training = elbo(vae)
-            weights = weights or vae.get_weights()
-            vae.set_weights(weights)
-            bounds = {"ELBO after equal training": after_training, "of float32's": elbo(vae)}
-            found[name] = {"steps a second": a_second, **bounds}
-        print(f"  {name}: {found[name]}", flush=True)
+            seconds = median(lambda: vae.fit(x, batch_size=100, verbose=0), scale.epochs)  # noqa: B023
+            found[f"steps a second, {name}"] = len(x) / 100 / seconds
+            for words in ("ELBO after equal training", "ELBO of float32's weights"):
+                found[f"{words}, {name}"] = np.mean(vae.elbo(held_out, 10, seed=0).elbo)
+                weights = weights or vae.get_weights()
+                vae.set_weights(weights)
     return found
+
+
+def lessons(scale):
+    command = [sys.executable, pages.ROOT / "tools" / "course.py", *scale.lessons]
+    run, seconds = protocol.timed(lambda: subprocess.run(command, stdout=subprocess.DEVNULL))
+    words = ", ".join(scale.lessons) or "all lessons"
+    return {f"{words}, s": seconds, "of them ended well": run.returncode == 0}
 
 
 PARTS = {
@@ -206,6 +193,7 @@ PARTS = {
     "evaluation": evaluation,
     "sweep": sweep,
     "precision": precision,
+    "lessons": lessons,
 }
 
 
@@ -217,23 +205,24 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     scale = QUICK if options.quick else Scale() if on_gpu else ON_CPU
-    records = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+    records = pages.read("gpu")
     if not on_gpu:
         print("There is no GPU: everything runs, and no figure says anything about one.")
     for part in options.part:
         start = time.monotonic()
-        record = PARTS[part](scale)
-        print(part, json.dumps(record), flush=True)
-        records[part] = record | {
+        found = {name: float(f"{value:.4g}") for name, value in PARTS[part](scale).items()}
+        for name, value in found.items():
+            print(f"{part:<11}{name}: {value:,g}", flush=True)
+        records[part] = {
+            "figures": found,
             "scale": dataclasses.asdict(scale),
-            "on a GPU": on_gpu,
             "machine": table.machine(),
             "versions": vt.about(),
             "date": datetime.date.today().isoformat(),
             "took": round(time.monotonic() - start, 1),
         }
         if on_gpu and not options.quick:
-            RESULTS.write_text(json.dumps(records, indent=1) + "\n", "utf-8")
+            pages.write("gpu", records)
     return 0
 
 

@@ -108,7 +108,7 @@ class Bare:
     def __init__(self, form="xla"):
         self.jit_compile = form == "xla"
 
-    def prepare(self, x, batch, weights):
+    def prepare(self, x, batch, weights, **_):
         self.state = [(tf.constant(w), tf.zeros_like(w), tf.zeros_like(w)) for w in weights]
         self.step, self.epochs = tf.constant(0.0), 0
         self.epoch = epoch_of(tf.constant(x), batch, self.jit_compile)

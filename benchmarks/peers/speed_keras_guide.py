@@ -1,7 +1,7 @@
 """The way of Keras' own VAE example: a Model with a `train_step`, and stock `fit`.
 
-After keras.io, "Variational AutoEncoder", with dense layers in place of convolutions. Its loss is
-summed over pixels and latents, which is right there.
+After keras.io, "Variational AutoEncoder": with its convolutions, or with dense layers in their
+place. Its loss is summed over pixels and latents, which is right there.
 """
 
 import os
@@ -28,20 +28,32 @@ class Sampling(layers.Layer):
         return z_mean + ops.exp(0.5 * z_log_var) * epsilon
 
 
-def networks(latents):
-    inputs = keras.Input((28, 28, 1))
-    h = layers.Flatten()(inputs)
-    for width in protocol.HIDDEN:
-        h = layers.Dense(width, activation="tanh")(h)
-    both = layers.Dense(2 * latents)(h)
-    z_mean, z_log_var = both[:, :latents], both[:, latents:]
+def dense():
+    """What stands between the image and 2 L numbers, and between z and the probabilities."""
+    down = [layers.Dense(width, activation="tanh") for width in protocol.HIDDEN]
+    up = [layers.Dense(width, activation="tanh") for width in reversed(protocol.HIDDEN)]
+    up += [layers.Dense(protocol.EVENT, activation="sigmoid"), layers.Reshape((28, 28, 1))]
+    return [layers.Flatten(), *down], up
+
+
+def convolutions():
+    half = {"strides": 2, "padding": "same", "activation": "relu"}
+    down = [layers.Conv2D(32, 3, **half), layers.Conv2D(64, 3, **half), layers.Flatten()]
+    up = [layers.Dense(7 * 7 * 64, activation="relu"), layers.Reshape((7, 7, 64))]
+    up += [layers.Conv2DTranspose(64, 3, **half), layers.Conv2DTranspose(32, 3, **half)]
+    up.append(layers.Conv2DTranspose(1, 3, activation="sigmoid", padding="same"))
+    return [*down, layers.Dense(16, activation="relu")], up
+
+
+def networks(latents, down, up):
+    inputs = h = keras.Input((28, 28, 1))
+    for layer in [*down, layers.Dense(2 * latents)]:
+        h = layer(h)
+    z_mean, z_log_var = h[:, :latents], h[:, latents:]
     z = Sampling()([z_mean, z_log_var])
-    encoder = keras.Model(inputs, [z_mean, z_log_var, z])
-    inputs = h = keras.Input((latents,))
-    for width in reversed(protocol.HIDDEN):
-        h = layers.Dense(width, activation="tanh")(h)
-    h = layers.Dense(protocol.EVENT, activation="sigmoid")(h)
-    return encoder, keras.Model(inputs, layers.Reshape((28, 28, 1))(h))
+    return keras.Model(inputs, [z_mean, z_log_var, z]), keras.Sequential(
+        [keras.Input((latents,)), *up]
+    )
 
 
 class VAE(keras.Model):
@@ -79,11 +91,14 @@ class KerasGuide:
     scale = "log variance"
     versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__}
 
-    def prepare(self, x, batch, weights):
+    def prepare(self, x, batch, model="mlp", latents=50, weights=None):
+        keras.utils.set_random_seed(0)
         self.x, self.batch = x.reshape(-1, 28, 28, 1), batch
-        self.vae = VAE(*networks(len(weights[6])))
-        self.vae.encoder.set_weights(weights[:6] + self.vae.encoder.get_weights()[6:])
-        self.vae.decoder.set_weights(weights[6:])
+        layers_of = {"mlp": dense, "conv": convolutions}[model]
+        self.vae = VAE(*networks(latents, *layers_of()))
+        if weights:
+            self.vae.encoder.set_weights(weights[:6] + self.vae.encoder.get_weights()[6:])
+            self.vae.decoder.set_weights(weights[6:])
         self.vae.compile(optimizer=keras.optimizers.Adam())
 
     def train(self, epochs):

@@ -2,12 +2,11 @@
 
     python speed_products.py numpy|torch|tensorflow
 
-Through three libraries, because none has the fastest product on every machine; speed.py takes the
-fastest of them.
+Through three libraries, because none has the fastest product on every machine; the fastest of them
+counts. Of a decoder with convolutions, these; NumPy has none.
 """
 
 import importlib
-import math
 import os
 import sys
 
@@ -17,31 +16,30 @@ import numpy as np
 import speed_protocol as protocol
 
 CHUNK = 1000  # rows of z at a time, in evaluation
+NAMES = {"numpy": "NumPy", "torch": "PyTorch", "tensorflow": "TensorFlow"}
 
 
-def of_step(size, latents, draw):
+def matrix(*shape):
+    return np.random.default_rng(0).standard_normal(shape, "float32")
+
+
+def of_step(size, latents):
     """The 17 products of forward and backward: (left, right), as views of row-major matrices."""
     products = []
     for i, (rows, columns) in enumerate(protocol.shapes(latents)):
-        x, w, by = (
-            _matrix(draw, *shape) for shape in ((size, rows), (rows, columns), (size, columns))
-        )
+        x, w, by = matrix(size, rows), matrix(rows, columns), matrix(size, columns)
         products += [(x, w), (x.T, by)]
         if i > 0:  # nobody asks for the gradient into the data
             products.append((by, w.T))
     return products
 
 
-def of_decoder(size, latents, draw):
-    """The three products of p(x|z)."""
-    return [
-        (_matrix(draw, size, rows), _matrix(draw, rows, columns))
-        for rows, columns in protocol.shapes(latents)[3:]
-    ]
-
-
-def _matrix(draw, rows, columns):
-    return draw.standard_normal((rows, columns), "float32")
+def of_decoder(size, latents, back=False):
+    """The three products of p(x|z), or those of its gradient into z."""
+    pairs = protocol.shapes(latents)[3:]
+    if back:
+        return [(matrix(size, columns), matrix(rows, columns).T) for rows, columns in pairs]
+    return [(matrix(size, rows), matrix(rows, columns)) for rows, columns in pairs]
 
 
 def through_numpy(products):
@@ -68,7 +66,7 @@ def through_torch(products):
 def through_tensorflow(products):
     import tensorflow as tf
 
-    turned = [tuple(not matrix.flags.c_contiguous for matrix in pair) for pair in products]
+    turned = [tuple(not one.flags.c_contiguous for one in pair) for pair in products]
     # Variables, because the product of two constants would be taken once and kept.
     held = [
         tuple(tf.Variable(m.T if turn else m) for m, turn in zip(pair, turns, strict=True))
@@ -77,7 +75,7 @@ def through_tensorflow(products):
 
     @tf.function(autograph=False)
     def run():
-        return [  # what is not returned would not be computed
+        return [  # all of them: what is not returned would not be computed
             tf.matmul(a, b, transpose_a=turn_a, transpose_b=turn_b)
             for (a, b), (turn_a, turn_b) in zip(held, turned, strict=True)
         ]
@@ -85,33 +83,80 @@ def through_tensorflow(products):
     return run
 
 
-NAMES = {"numpy": "NumPy", "torch": "PyTorch", "tensorflow": "TensorFlow"}
+# The decoder of "conv": the sizes of its convolutions, [channels in, out], and whether they double.
+CONVOLUTIONS = (64, 64, True), (64, 32, True), (32, 1, False)
+
+
+def convolutions_through_torch(latents):
+    import torch
+    from torch.nn import functional
+
+    z, first = (torch.from_numpy(matrix(*of)) for of in ((CHUNK, latents), (latents, 64 * 49)))
+    kernels = [
+        torch.from_numpy(matrix(*((i, o) if up else (o, i)), 3, 3)) for i, o, up in CONVOLUTIONS
+    ]
+
+    def run():
+        with torch.inference_mode():
+            h = (z @ first).reshape(-1, 64, 7, 7)
+            for w, (_, _, up) in zip(kernels, CONVOLUTIONS, strict=True):
+                if up:
+                    h = functional.conv_transpose2d(h, w, stride=2, padding=1, output_padding=1)
+                else:
+                    h = functional.conv2d(h, w, padding=1)
+
+    return run
+
+
+def convolutions_through_tensorflow(latents):
+    import tensorflow as tf
+
+    z, first = (tf.Variable(matrix(*of)) for of in ((CHUNK, latents), (latents, 64 * 49)))
+    kernels = [tf.Variable(matrix(3, 3, *((o, i) if up else (i, o)))) for i, o, up in CONVOLUTIONS]
+
+    @tf.function(autograph=False)
+    def run():
+        h, side = tf.reshape(z @ first, [-1, 7, 7, 64]), 7
+        for w, (_, o, up) in zip(kernels, CONVOLUTIONS, strict=True):
+            if up:
+                side *= 2
+                h = tf.nn.conv2d_transpose(h, w, [CHUNK, side, side, o], 2)
+            else:
+                h = tf.nn.conv2d(h, w, 1, "SAME")
+        return h
+
+    return run
 
 
 class Products:
     def __init__(self, library):
+        self.library = library
         self.through = globals()[f"through_{library}"]
         self.versions = {NAMES[library]: importlib.import_module(library).__version__}
 
-    def prepare(self, x, batch, weights):
-        draw, latents = np.random.default_rng(0), len(weights[6])
+    def prepare(self, x, batch, latents=50, **_):
         whole, left = divmod(len(x), batch)
-        self.steps = [self.through(of_step(batch, latents, draw))] * whole
+        self.steps = [self.through(of_step(batch, latents))] * whole
         if left:
-            self.steps.append(self.through(of_step(left, latents, draw)))
+            self.steps.append(self.through(of_step(left, latents)))
 
     def train(self, epochs):
         for step in self.steps * epochs:
             step()
 
-    def load(self, weights):
-        products = of_decoder(CHUNK, len(weights[6]), np.random.default_rng(0))
-        self.decoder = self.through(products)
+    def load(self, model, latents, **_):
+        if model == "conv":
+            self.forward = globals()[f"convolutions_through_{self.library}"](latents)
+        else:
+            self.forward = self.through(of_decoder(CHUNK, latents))
+            self.back = self.through(of_decoder(CHUNK, latents, back=True))
 
-    def evaluate(self, x, samples, seed):
-        del seed
-        for _ in range(math.ceil(len(x) * samples / CHUNK)):
-            self.decoder()
+    def decode(self, decoded, back):
+        """The products of so many decodings, and of so many gradients into z."""
+        for _ in range(-(-decoded // CHUNK)):
+            self.forward()
+        for _ in range(-(-back // CHUNK)):
+            self.back()
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """How speed.py talks to a contender: a line of JSON asks, a line of JSON answers.
 
 A contender is a process of its own, in whichever environment it needs, so this file imports NumPy
-alone. It is an object whose methods `serve` calls and times:
+alone. It is an object whose methods `serve` calls and times, those of them that it has:
 
-    prepare(x, batch, weights)   a fresh model that starts at `weights`, and Adam(1e-3)
-    train(epochs)                -> the mean loss of the last epoch, nats per example
-    weights()                    -> what training made, for speed.py to compute the ELBO of each
-    load(weights)                the same model, for what follows
-    evaluate(x, samples, seed)   -> the mean over x of the K-sample bound, nats
+    prepare(x, batch, model, latents, weights)   a fresh model, and Adam(1e-3) to train it
+    train(epochs)                       -> the mean loss of the last epoch, nats per example
+    weights()                           what training made
+    load(model, latents, weights)       the same model, for what follows
+    evaluate(x, function, seed, **settings)      -> the mean over x of what `function` says, nats
 
-`versions` are those of its libraries, and `scale` says how its encoder parameterises the scale.
+The models are "mlp" (784-200-200-L, tanh, and its mirror; `weights` are those it begins with),
+"conv" (the layers of Keras' own VAE example) and "counts" (765 genes). `versions` are those of a
+contender's libraries, and `scale` says how its encoder parameterises the scale.
 """
 
 import json
@@ -23,6 +25,7 @@ import numpy as np
 
 HIDDEN = (200, 200)
 EVENT = 784
+GENES, HIDDEN_OF_COUNTS = 765, 128
 STEP, EPSILON = 1e-3, 1e-7  # of Adam, as Keras has it
 
 
@@ -32,7 +35,7 @@ def shapes(latents):
     return [pair for part in sizes for pair in zip(part[:-1], part[1:], strict=True)]
 
 
-def first_weights(latents, seed):
+def first_weights(latents, seed=0):
     """Glorot and Bengio's uniform matrices and zero biases: [matrix, bias, matrix, ...]."""
     draw = np.random.default_rng(seed)
     weights = []
@@ -57,23 +60,23 @@ def arrays(path):
         return [file[name] for name in file.files]
 
 
+def timed(function):
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
 def _answer(contender, ask, **details):
     """Carries one request out: arrays travel by files, and only the work itself is timed."""
     if ask == "save":
         np.savez(details["path"], *contender.weights())
         return {}
-    if "weights" in details:
+    if details.get("weights"):
         details["weights"] = arrays(details["weights"])
     if "x" in details:
         details["x"] = np.load(details["x"])[: details.pop("images", None)]
     value, seconds = timed(lambda: getattr(contender, ask)(**details))
     return {"value": value, "seconds": seconds, "peak": peak()}
-
-
-def timed(function):
-    start = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - start
 
 
 def serve(contender):

@@ -1,9 +1,11 @@
 """Plain PyTorch, written well: data as one tensor, whole batches by index, gradients set to None.
 
-    python speed_torch.py fused|stock
+    python speed_torch.py fused|stock|compiled
 
 Of the three forms of its Adam the fused one is the fastest on a CPU; stock is what
-`torch.optim.Adam(parameters)` gives.
+`torch.optim.Adam(parameters)` gives. "compiled" is the fused one, and `torch.compile` of all that
+stands between the noise and the loss, or the log weights: it needs a C++ compiler. The noise is
+drawn outside, which is faster than the generator that the compiler writes.
 """
 
 import math
@@ -35,29 +37,92 @@ def unload(*networks):
     return [p.detach().numpy() for layer in layers for p in (layer.weight.T, layer.bias)]
 
 
+def conv(latents):
+    """The layers of Keras' own example of a VAE."""
+    up = {"stride": 2, "padding": 1, "output_padding": 1}
+    encoder = nn.Sequential(
+        *(nn.Unflatten(1, (1, 28)), nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 16), nn.ReLU()),
+        nn.Linear(16, 2 * latents),
+    )
+    decoder = nn.Sequential(
+        *(nn.Linear(latents, 3136), nn.ReLU(), nn.Unflatten(1, (64, 7, 7))),
+        *(nn.ConvTranspose2d(64, 64, 3, **up), nn.ReLU()),
+        *(nn.ConvTranspose2d(64, 32, 3, **up), nn.ReLU(), nn.Conv2d(32, 1, 3, 1, 1)),
+        nn.Flatten(1, 2),
+    )
+    return encoder, decoder
+
+
+class Log1p(nn.Module):
+    def forward(self, x):
+        return torch.log1p(x)
+
+
+def counts(latents):
+    """From log(1 + x) to z, and from z to the logarithm of a mean."""
+    hidden, genes = protocol.HIDDEN_OF_COUNTS, protocol.GENES
+    encoder = nn.Linear(genes, hidden), nn.Tanh(), nn.Linear(hidden, 2 * latents)
+    decoder = nn.Linear(latents, hidden), nn.Tanh(), nn.Linear(hidden, genes)
+    return nn.Sequential(Log1p(), *encoder), nn.Sequential(*decoder)
+
+
+def glorot(network):
+    """Starts where Keras does."""
+    for layer in network:
+        if hasattr(layer, "weight"):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
 class Torch:
     scale = "log variance"
     versions = {"PyTorch": torch.__version__}
 
     def __init__(self, form):
-        self.options = {"lr": protocol.STEP, "eps": protocol.EPSILON}
-        if form == "fused":
-            self.options["fused"] = True
+        self.options = {"lr": protocol.STEP, "eps": protocol.EPSILON, "fused": form != "stock"}
+        self.compiled = torch.compile if form == "compiled" else lambda function: function
 
-    def load(self, weights):
-        self.encoder, self.decoder = mlp(weights[:6]), mlp(weights[6:])
-
-    def prepare(self, x, batch, weights):
+    def load(self, model="mlp", latents=50, weights=None):
         torch.manual_seed(0)
-        self.load(weights)
-        self.x, self.batch = torch.from_numpy(x), batch
-        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
-        self.adam = torch.optim.Adam(parameters, **self.options)
+        if weights:
+            self.encoder, self.decoder = mlp(weights[:6]), mlp(weights[6:])
+        else:
+            self.encoder, self.decoder = {"conv": conv, "counts": counts}[model](latents)
+            glorot(self.encoder)
+            glorot(self.decoder)
+        self.weigh = self.compiled(self.log_weights)
 
-    def loss(self, x):
+    def prepare(self, x, batch, model="mlp", latents=50, weights=None):
+        self.load(model, latents, weights)
+        self.x, self.batch, self.latents = torch.from_numpy(x), batch, latents
+        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        self.log_likelihood = self.bernoulli
+        if model == "conv":
+            self.x = self.x.reshape(-1, 28, 28)
+        if model == "counts":
+            self.log_likelihood = self.negative_binomial
+            self.raw_dispersion = nn.Parameter(torch.zeros(protocol.GENES))
+            parameters.append(self.raw_dispersion)
+            self.mean_size = self.x.sum(1).mean()
+        self.adam = torch.optim.Adam(parameters, **self.options)
+        self.loss = self.compiled(self.mean_loss)
+
+    def bernoulli(self, x, logits):
+        return -binary_cross_entropy_with_logits(logits, x, reduction="sum")
+
+    def negative_binomial(self, x, log_mean):
+        """The sum over cells and genes; variance = mean + dispersion mean^2."""
+        shape = 1 / (1e-6 + softplus(self.raw_dispersion + math.log(math.expm1(1.0))))
+        log_mean = log_mean + torch.log(x.sum(1, keepdim=True) / self.mean_size)
+        log_total = torch.log(shape + log_mean.exp())
+        ways = torch.lgamma(x + shape) - torch.lgamma(shape) - torch.lgamma(x + 1)
+        return (ways + shape * (shape.log() - log_total) + x * (log_mean - log_total)).sum()
+
+    def mean_loss(self, x, noise):
         loc, log_variance = self.encoder(x).chunk(2, dim=1)
-        z = loc + torch.exp(0.5 * log_variance) * torch.randn_like(loc)
-        reconstruction = -binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
+        z = loc + torch.exp(0.5 * log_variance) * noise
+        reconstruction = self.log_likelihood(x, self.decoder(z))
         kl = 0.5 * (loc**2 + log_variance.exp() - 1 - log_variance).sum()
         return (kl - reconstruction) / len(x)
 
@@ -65,7 +130,7 @@ class Torch:
         for _ in range(epochs):
             total = torch.zeros(())
             for rows in torch.randperm(len(self.x)).split(self.batch):
-                loss = self.loss(self.x[rows])
+                loss = self.loss(self.x[rows], torch.randn(len(rows), self.latents))
                 self.adam.zero_grad(set_to_none=True)
                 loss.backward()
                 self.adam.step()
@@ -76,27 +141,29 @@ class Torch:
         return unload(self.encoder, self.decoder)
 
     @torch.inference_mode()
-    def evaluate(self, x, samples, seed):
+    def evaluate(self, x, function, seed, num_samples):
+        """log 1/K sum_k w_k, the mean over x; some examples at a time, or some samples of one."""
+        assert function == "iwae", function
         torch.manual_seed(seed)
-        part = max(1, ROWS // samples)
-        bounds = [self.bound(some, samples) for some in torch.from_numpy(x).split(part)]
+        part, bounds = max(1, ROWS // num_samples), []
+        for some in torch.from_numpy(x).split(part):
+            loc, raw = self.encoder(some).chunk(2, dim=1)  # [B, L]
+            # The weights are this project's, so that both evaluate the same model.
+            scale = 1e-6 + softplus(raw + math.log(math.expm1(1.0)))
+            log_w = [
+                self.weigh(some, loc, scale, torch.randn(min(ROWS, num_samples - k), *loc.shape))
+                for k in range(0, num_samples, ROWS)
+            ]
+            bounds.append(torch.logsumexp(torch.cat(log_w), dim=0) - math.log(num_samples))
         return float(torch.cat(bounds).mean())
 
-    def bound(self, x, samples):
-        """log 1/K sum_k w_k of each example, K samples in chunks."""
-        loc, raw = self.encoder(x).chunk(2, dim=1)  # [B, L]
-        # The weights are this project's, so that both evaluate the same model.
-        scale = 1e-6 + softplus(raw + math.log(math.expm1(1.0)))
-        log_weights = []
-        for start in range(0, samples, ROWS):
-            noise = torch.randn(min(ROWS, samples - start), *loc.shape)  # [S, B, L]
-            z = loc + scale * noise
-            logits = self.decoder(z)  # [S, B, D]
-            log_likelihood = torch.einsum("sbd,bd->sb", logits, x) - softplus(logits).sum(-1)
-            # log p(z) - log q(z|x); the constants cancel
-            log_ratio = 0.5 * (noise**2 - z**2).sum(-1) + scale.log().sum(-1)
-            log_weights.append(log_likelihood + log_ratio)
-        return torch.logsumexp(torch.cat(log_weights), dim=0) - math.log(samples)
+    def log_weights(self, x, loc, scale, noise):
+        """log p(x, z) - log q(z|x), [S, B]."""
+        z = loc + scale * noise  # [S, B, L]
+        logits = self.decoder(z)  # [S, B, D]
+        log_likelihood = torch.einsum("sbd,bd->sb", logits, x) - softplus(logits).sum(-1)
+        # log p(z) - log q(z|x); the constants cancel
+        return log_likelihood + 0.5 * (noise**2 - z**2).sum(-1) + scale.log().sum(-1)
 
 
 if __name__ == "__main__":

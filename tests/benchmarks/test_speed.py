@@ -1,4 +1,7 @@
-"""Is `fit` still close to its floor? And is what benchmarks/speed.py measures what it says?"""
+"""Is `fit` still close to its floor? And is what benchmarks/speed.py measures what it says?
+
+Also that benchmarks/gpu.py runs, and that pages say what the stored figures say.
+"""
 
 import importlib
 import json
@@ -16,8 +19,9 @@ from notebook_lint import MACHINE_PATH
 import vae_tf as vt
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-NAMES = ("table", "speed_contenders", "speed_table", "speed")
-NAMES += ("speed_protocol", "speed_bare", "speed_fit", "speed_products", "speed_start")
+NAMES = ("table", "speed_contenders", "pages", "speed", "gpu")
+NAMES += ("speed_training", "speed_evaluation", "speed_waiting", "speed_growth")
+NAMES += ("speed_protocol", "speed_bare", "speed_fit", "speed_products")
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +48,14 @@ def x(rng):
 class TestGuard:
     def test_fit_is_near_the_bare_loop(self, modules):
         """Twice the recorded ratio is a regression, whatever else this machine does."""
-        x = modules["speed"].digits(4000)
-        first = modules["speed_protocol"].first_weights(50, seed=0)
+        x = modules["speed_contenders"].digits(4000)
+        first = modules["speed_protocol"].first_weights(50)
         times = {}
         for name, contender in (
             ("fit", modules["speed_fit"].Fit("long")),
             ("bare", modules["speed_bare"].Bare()),
         ):
-            contender.prepare(x, 128, first)
+            contender.prepare(x, 128, weights=first)
             contender.train(1)  # compiles
             times[name] = contender
         best = {name: math.inf for name in times}
@@ -64,11 +68,10 @@ class TestGuard:
 
 def recorded(modules):
     """`fit` over the bare loop at batch 128 in speed.json; the target while nothing is recorded."""
-    shown = modules["speed_table"]
-    for cell in shown.read().get("training", {}).get("cells", ()):
-        if (cell["batch"], cell["latents"]) == shown.PICTURED:
-            return shown.ratio(cell["seconds"], "fit", "bare")
-    return shown.OVER_BARE[128]
+    training = modules["speed_training"]
+    record = modules["pages"].read("speed").get("training", {"cells": []})
+    cell = training.pictured(record)
+    return modules["speed_contenders"].ratio(cell["seconds"], "fit", "bare") if cell else 1.15
 
 
 class TestSameModel:
@@ -76,7 +79,7 @@ class TestSameModel:
 
     def test_loss_and_gradients_of_the_bare_loop(self, modules, weights, x, rng):
         noise = rng.normal(size=(7, 3)).astype("float32")
-        vae = modules["speed_fit"].model(weights)
+        vae = modules["speed_fit"].make(latents=3, weights=weights)
         with tf.GradientTape() as tape:
             q_z = vae.encode(x)
             p_x = vae.decode(q_z.mean() + q_z.stddev() * noise)
@@ -111,32 +114,31 @@ class TestSameModel:
                 bare.tf.random, "stateless_normal", lambda shape, _, **__: tf.zeros(shape)
             )
             contender = bare.Bare()
-            contender.prepare(x, 3, weights)
+            contender.prepare(x, 3, weights=weights)
             found = contender.train(2)
         expected, _ = bare.gradients([tf.constant(w) for w in weights], tf.constant(x), 0.0)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
-    @pytest.mark.parametrize("scale", ["softplus of one", "softplus", "log variance"])
+    @pytest.mark.parametrize("scale", ["softplus of one", "log variance"])
     def test_the_judge(self, modules, weights, x, scale):
         """The NumPy ELBO is that of the package's distributions, in each form of the scale."""
-        speed = modules["speed"]
-        vae = modules["speed_fit"].model(weights)
+        training = modules["speed_training"]
+        vae = modules["speed_fit"].make(latents=3, weights=weights)
         params = keras.Sequential(vae.encoder.layers[:-1])(x)
         loc, raw = np.split(np.asarray(params, "float64"), 2, axis=1)
         spread = {
             "softplus of one": vae.encode(x).stddev().numpy(),
-            "softplus": np.log1p(np.exp(raw)),
             "log variance": np.sqrt(np.exp(raw)),
         }[scale]
         z = loc + spread * np.random.default_rng(4).standard_normal(loc.shape)
         kl = np.sum(-np.log(spread) + (spread**2 + loc**2) / 2 - 0.5, axis=1)
         expected = np.mean(vae.decode(z).log_prob(x).numpy() - kl)
-        np.testing.assert_allclose(speed.elbo(weights, scale, x, seed=4), expected, rtol=1e-5)
+        np.testing.assert_allclose(training.elbo(weights, scale, x, seed=4), expected, rtol=1e-5)
 
     def test_products_are_those_of_a_step(self, modules):
         """17 of them, 2 B (3 P - P of the first layer) operations, P the entries of a matrix."""
         products = modules["speed_products"]
-        step = products.of_step(5, 50, np.random.default_rng(0))
+        step = products.of_step(5, 50)
         entries = [math.prod(shape) for shape in modules["speed_protocol"].shapes(50)]
         operations = sum(2 * a.shape[0] * a.shape[1] * b.shape[1] for a, b in step)
         assert len(step) == 17 and operations == 2 * 5 * (3 * sum(entries) - entries[0])
@@ -145,49 +147,104 @@ class TestSameModel:
             for one, (a, b) in zip(found, step, strict=True):
                 np.testing.assert_allclose(one, a @ b, atol=1e-4)
 
+    @pytest.mark.parametrize("back", [False, True])
+    def test_products_are_those_of_the_decoder(self, modules, back):
+        products = modules["speed_products"].of_decoder(5, 50, back)
+        shapes = modules["speed_protocol"].shapes(50)[3:]
+        expected = [(5, rows if back else columns) for rows, columns in shapes]
+        assert [(a @ b).shape for a, b in products] == expected
+
     def test_the_evaluation(self, modules, weights, x):
         """`iwae` of the same weights, its mean over images."""
         fit = modules["speed_fit"].Fit("long")
-        fit.load(weights)
+        fit.load(model="mlp", latents=3, weights=weights)
         expected = vt.evidence.iwae(fit.vae, x, 30, seed=2).estimate.mean()
-        np.testing.assert_allclose(fit.evaluate(x, samples=30, seed=2), expected, rtol=1e-6)
+        found = fit.evaluate(x, "iwae", seed=2, num_samples=30)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+    @pytest.mark.parametrize("model", ["conv", "counts"])
+    def test_other_models_train(self, modules, model, rng):
+        fit = modules["speed_fit"].Fit("short")
+        x = {"conv": rng.random((8, 784)) < 0.2, "counts": rng.poisson(1.0, (8, 765))}[model]
+        fit.prepare(x.astype("float32"), 4, model, latents=2)
+        assert math.isfinite(fit.train(1))
+
+
+class TestCount:
+    """What an estimate asks of the decoder, by what it is known to ask."""
+
+    def count(self, modules, function, **settings):
+        fit = modules["speed_fit"].Fit("long")
+        weights = modules["speed_protocol"].first_weights(2)
+        fit.load(model="mlp", latents=2, weights=weights)
+        return fit.count(np.zeros((3, 784), "float32"), function, seed=0, **settings)
+
+    def test_samples(self, modules):
+        for function in ("elbo", "iwae"):
+            assert self.count(modules, function, num_samples=30)[:2] == [90, 0]
+
+    def test_gradients(self, modules):
+        """Of each of 100 steps, for a pair of samples; decoded are the scores and ELBOs, too."""
+        decoded, back, _ = self.count(modules, "decompose", num_samples=20, max_steps=100)
+        assert back == 3 * 100 * 2
+        assert decoded >= back + 3 * 2 * 20
 
 
 def cell(slower=1.0, **more):
-    seconds = {"products": 0.1, "bare": 0.2, "fit": 0.21 * slower, "torch": 0.5, "pythae": 0.7}
-    seconds |= {"keras_guide": 0.6, "tfp_layers": 0.6}
+    seconds = {"products": 0.1, "bare": 0.2, "fit": 0.21 * slower, "torch": 0.5}
+    seconds |= {"keras_guide": 0.6}
     learnt = {name: {"elbo": -100.0, "loss": 100.5} for name in seconds if name != "products"}
     rounds = {name: [0.99 * s, s, 1.5 * s] for name, s in seconds.items()}
-    found = {"batch": 128, "latents": 50, "steps of a round": 160, "epochs": 30}
+    found = {"model": "mlp", "batch": 128, "latents": 50, "steps of a round": 160, "epochs": 30}
     return found | {"seconds": rounds, "learnt": learnt} | more
+
+
+def other(**more):
+    """A cell of another model, of which only the losses can be compared."""
+    learnt = {name: {"loss": 650.0} for name in ("fit", "keras", "torch")}
+    seconds = {"fit": [0.2] * 3, "keras": [0.5] * 3, "torch": [0.4] * 3}
+    return cell(model="counts", seconds=seconds, learnt=learnt) | more
+
+
+def estimate(**more):
+    """A case of the evaluation."""
+    seconds = {"products": [1.0] * 5, "fit": [1.4] * 5, "torch": [3.0] * 5}
+    found = {"function": "iwae", "model": "mlp", "latents": 50, "images": 100, "settings": {}}
+    found |= {"seconds": seconds, "first call": 3.0, "second": 1.4, "traced again": 0}
+    found |= {"estimates": {"fit": [-90.0, -90.1], "torch": [-90.1, -90.0]}}
+    return found | {"peak": {"fit": [700, 710]}, "decoded": 500, "gradients": 0} | more
+
+
+def growth(power=1.0, peaks=(900.0, 905.0, 910.0)):
+    """Times that grow as size^power, with an outlier in each."""
+    points = [
+        {"size": size, "seconds": [0.001 * size**power] * 4 + [9e9], "peak": peak}
+        for size, peak in zip((1000, 2000, 4000), peaks, strict=True)
+    ]
+    return dict.fromkeys(("examples", "samples", "batches", "replicas"), points)
 
 
 def records(modules, **more):
     """What a run might have found."""
-    judged = modules["speed_table"].judged
-    times = {"products": [1.0] * 5, "fit": [1.4] * 5, "torch": [3.0] * 5}
+    waited = {
+        "all": {"auto": [7.0] * 5, "keras": [7.0] * 5},
+        "import": {"auto": [5.0] * 5, "keras": [5.0] * 5},
+        "training": {"auto": [1.5] * 5, "keras": [1.5] * 5},
+    }
     found = {
-        "training": {"cells": [cell(**more)]},
-        "evaluation": {
-            "seconds": times,
-            "seconds at full size": {name: 10 * of[0] for name, of in times.items()},
-            "estimates": {"fit": [-90.0, -90.1], "torch": [-90.1, -90.0]},
-            "peak": {"fit": [700, 710], "torch": [400, 400]},
-            **{"images": 100, "images at full size": 1000, "samples": [500, 5000], "latents": 50},
+        "training": {"cells": [cell(**more), other()]},
+        "evaluation": {"cases": [estimate(), estimate(function="ais", estimates={}, peak={})]},
+        "waiting": {
+            "lengths": [{"epochs": n, "steps": 32 * n, "seconds": waited} for n in (1, 100)]
         },
-        "start": {
-            "seconds": {
-                way: {"all": [7.0] * 5, "import": [5.0] * 5, "first": [1.5] * 5, "second": [0.2]}
-                for way in ("fit", "plain")
-            }
-        },
+        "growth": growth(),
     }
     about = {"rounds": 5, "missing": [], "peers": {"PyTorch": "2"}, "images": 4000}
     about |= {"machine": "2 cores", "versions": "vae_tf 0 | CPU", "date": "2026-01-01"}
-    return {part: judged(part, about | one) for part, one in found.items()}
+    return {part: modules["speed"].judged(part, about | one) for part, one in found.items()}
 
 
-class TestTable:
+class TestVerdict:
     def test_verdicts(self, modules):
         exit_code = modules["table"].exit_code
         good = records(modules)
@@ -200,70 +257,124 @@ class TestTable:
 
     def test_nobody_is_fast_by_computing_something_else(self, modules):
         for wrong in ({"elbo": -115.0, "loss": 115.0}, {"elbo": -100.0, "loss": 90.0}):
-            learnt = cell()["learnt"] | {"pythae": wrong}
+            learnt = cell()["learnt"] | {"torch": wrong}
             assert records(modules, learnt=learnt)["training"]["verdict"] == "differs"
+        learnt = other()["learnt"] | {"torch": {"loss": 325.0}}
+        checks = modules["speed_training"].checks({"cells": [other(learnt=learnt)]})
+        assert [check.holds for check in checks] == [True, True, False]
+
+    @pytest.mark.parametrize(
+        "more, held",
+        [
+            ({}, [True] * 5),
+            ({"seconds": {"products": [1.0], "fit": [2.0], "torch": [3.0]}}, [False, *[True] * 4]),
+            (
+                {
+                    "seconds": {
+                        "products": [1.0],
+                        "fit": [1.0],
+                        "torch": [2],
+                        "torch_compiled": [1.2],
+                    }
+                },
+                [True, False, True, True, True],
+            ),
+            ({"traced again": 2}, [True, True, True, False, True]),
+            ({"peak": {"fit": [700, 900]}}, [True, True, True, True, False]),
+        ],
+    )
+    def test_an_estimate(self, modules, more, held):
+        checks = modules["speed_evaluation"].checks({"cases": [estimate(**more)]})
+        assert [check.holds for check in checks] == held
+
+    @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+    def test_the_exponent_is_found(self, modules, power):
+        exponent = modules["speed_growth"].exponent
+        assert exponent(growth(power)["examples"]) == pytest.approx(power)
+
+    @pytest.mark.parametrize(
+        "found, holds",
+        [
+            (growth(), [True, True, True]),
+            (growth(1.1), [False, False, True]),
+            (growth(peaks=(900.0, 905.0, 1800.0)), [True, True, False]),
+            (growth(peaks=(None, None, None)), [True, True]),
+        ],
+    )
+    def test_what_must_grow_linearly(self, modules, found, holds):
+        assert [check.holds for check in modules["speed_growth"].checks(found)] == holds
 
     def test_what_is_missing_is_said(self, modules):
-        shown, found = modules["speed_table"], records(modules)
+        found = records(modules)
         record = found["training"] | {"missing": ["no package index"]}
-        found["training"] = shown.judged("training", record)
+        found["training"] = modules["speed"].judged("training", record)
         assert modules["table"].exit_code(found.values()) == 3
-        assert "Without peers: no package index." in shown.render(found)
+        assert "Without peers: no package index." in modules["pages"].the_speed(found)
+
+
+class TestPages:
+    def test_the_committed_pages_are_those_of_the_committed_figures(self, modules):
+        pages = modules["pages"]
+        for page in {page for page, _ in pages.DRAWN}:
+            text = (pages.ROOT / page).read_text("utf-8")
+            assert text == pages.written(page, text), f"{page}: run benchmarks/pages.py"
+            assert not MACHINE_PATH.findall(text)
+
+    def test_the_committed_verdicts_follow_from_the_figures(self, modules):
+        found = modules["pages"].read("speed")
+        assert not MACHINE_PATH.findall(json.dumps(found))
+        for part, record in found.items():
+            again = modules["speed"].judged(part, record)
+            assert again["verdict"] == record["verdict"]
+            assert json.loads(json.dumps(again["checks"], default=float)) == record["checks"]
+
+    def test_only_what_stands_between_marks_changes(self, modules):
+        filled = modules["pages"].filled
+        page = "before\n<!-- a begins -->\nstale\n<!-- a ends -->\nafter\n"
+        fresh = filled(page, "a", "new")
+        assert fresh == page.replace("stale", "new") == filled(fresh, "a", "new")
+        with pytest.raises(ValueError, match="marks of 'b'"):
+            filled(page, "b", "new")
 
     def test_each_line_of_a_table_has_as_many_cells(self, modules):
-        shown = modules["speed_table"]
-        for found in (records(modules), shown.read()):
-            text = shown.render(found)
+        pages = modules["pages"]
+        for found in (records(modules), pages.read("speed")):
+            text = pages.the_speed(found) + "\n\n" + pages.the_steps(found)
             for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
                 cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
                 assert len(cells) == 1, block
 
-    def test_the_files_are_written_around_what_stands_there(self, modules, tmp_path):
-        shown = modules["speed_table"]
-        files = [tmp_path / name for name in ("speed.json", "README.md", "speed.png")]
-        files[1].write_text(f"before\n{shown.MARKS[0]}stale\n{shown.MARKS[1]}\nafter\n", "utf-8")
-        for _ in range(2):  # the second time changes nothing
-            shown.write(records(modules), *files)
-            text = files[1].read_text("utf-8")
-            assert text.startswith("before\n") and text.endswith("\nafter\n")
-            assert "stale" not in text and text.count("### Speed: training") == 1
-        assert shown.read(files[0]).keys() == {"training", "evaluation", "start"}
-        assert files[2].stat().st_size > 1000
-
-    def test_the_committed_table_is_that_of_the_committed_figures(self, modules):
-        shown = modules["speed_table"]
-        found = shown.read()
-        text = modules["table"].README.read_text("utf-8").partition(shown.MARKS[0])[2]
-        text = text.partition(shown.MARKS[1])[0]
-        assert text == (shown.render(found) if found else "")
-        assert not MACHINE_PATH.findall(json.dumps(found) + text)
-        for part, record in found.items():
-            again = shown.judged(part, {k: v for k, v in record.items() if k != "checks"})
-            assert again["verdict"] == record["verdict"]
-            assert json.loads(json.dumps(again["checks"])) == record["checks"]
+    def test_missed_targets_are_told(self, modules):
+        the_targets = modules["pages"].the_targets
+        found = records(modules)
+        number = sum(len(record["checks"]) for record in found.values())
+        assert the_targets(found) == f"All {number} targets that were set beforehand are met."
+        told = the_targets(records(modules, slower=1.2))
+        assert told.startswith(f"Of {number} targets that were set beforehand {number - 1} are met")
+        assert "batch 128, L = 50: 1.26 (target: at most 1.15)" in told
 
     def test_the_picture(self, modules):
         """A bar for each, as long as its median; the floors first."""
-        figure = modules["speed_table"].draw(cell())
+        figure = modules["pages"].draw(cell())
         (axes,) = figure.axes
         names = [label.get_text() for label in axes.get_yticklabels()]
         widths = [bar.get_width() for bar in axes.patches]
         assert names[:3] == ["matrix products alone", "bare loop, one XLA program", names[2]]
         np.testing.assert_allclose(widths[:3], [0.1 / 0.16, 0.2 / 0.16, 0.21 / 0.16])
-        assert len(names) == len(widths) == 7
+        assert len(names) == len(widths) == 5
         plt.close(figure)
 
 
 STAND_IN = """
-import json, sys
+import sys
 sys.path.insert(0, {peers!r})
 import speed_protocol as protocol
 
 class StandIn:
-    versions, scale = {{}}, "softplus"
+    versions, scale = {{}}, "log variance"
 
-    def prepare(self, x, batch, weights):
-        self.load(weights)
+    def prepare(self, x, batch, weights=None, **_):
+        self.held = weights
 
     def train(self, epochs):
         return 1.0
@@ -271,37 +382,32 @@ class StandIn:
     def weights(self):
         return self.held
 
-    def load(self, weights):
+    def load(self, weights, **_):
         self.held = weights
 
-    def evaluate(self, x, samples, seed):
+    def evaluate(self, x, function, seed, **_):
         return -90.0 - len(x)
 
-if len(sys.argv) > 1 and sys.argv[1]:  # of the part "start"
-    for _ in range(2):
-        print(json.dumps({{"import": 0.1, "first": 0.2, "second": 0.1}}), flush=True)
-else:
-    protocol.serve(StandIn())
+    def count(self, x, **_):
+        return [len(x), 0, 0]
+
+protocol.serve(StandIn())
 """
 
 
 class TestRun:
     def test_quick_without_peers(self, modules, monkeypatch, capsys, tmp_path):
-        """All three parts with stand-ins that start at once: it writes nothing, and ends with 3."""
-        speed = modules["speed"]
+        """All parts with stand-ins that start at once: it writes nothing, and ends with 3."""
+        contenders = modules["speed_contenders"]
         file = str(tmp_path / "stand_in.py")
         Path(file).write_text(STAND_IN.format(peers=str(FOLDER / "peers")), "utf-8")
-        ours = modules["speed_contenders"].Contender("stand-in", file, ours=True)
-        contenders = {"fit": ours, "bare": ours, "torch": ours._replace(ours=False)}
-        products = {"numpy": speed.PRODUCTS["numpy"]}
-        monkeypatch.setattr(speed, "CONTENDERS", contenders)
-        monkeypatch.setattr(speed, "PRODUCTS", products)
-        monkeypatch.setattr(
-            speed, "EVALUATED", {"fit": ours, "torch": contenders["torch"]} | products
-        )
-        monkeypatch.setattr(speed, "WAYS", {way: ours._replace(argument=way) for way in speed.WAYS})
-        monkeypatch.setattr(speed.speed_table, "write", None)
-        assert speed.main(["--quick", "--without-peers"]) == 3
+        for name, one in contenders.CONTENDERS.items():
+            monkeypatch.setitem(contenders.CONTENDERS, name, one._replace(file=file))
+        for name in ("tensorflow", "mkl"):
+            one = contenders.PRODUCTS[name]._replace(file=file, ours=False)
+            monkeypatch.setitem(contenders.PRODUCTS, name, one)
+        monkeypatch.setattr(modules["pages"], "write", None)
+        assert modules["speed"].main(["--quick", "--without-peers"]) == 3
         shown = capsys.readouterr().out
         assert "this project's `fit`" in shown and "PyTorch" not in shown
         # the stand-in has not learnt, and says a loss that is not minus its ELBO
@@ -314,32 +420,40 @@ class TestRun:
         contenders = modules["speed_contenders"]
         (tmp_path / "broken.py").write_text("raise ImportError('no such library')\n", "utf-8")
         monkeypatch.setattr(contenders, "PEERS", tmp_path)
-        broken = contenders.Contender("Broken", "broken.py")
-        with contenders.Processes({"broken": broken}, contenders.sys.executable) as processes:
+        broken = contenders.Contender("Broken", "broken.py", ours=False)
+        monkeypatch.setitem(contenders.CONTENDERS, "broken", broken)
+        with contenders.Processes(["broken"], contenders.sys.executable) as processes:
             assert not processes and processes.missing == ["ImportError: no such library"]
+        monkeypatch.setitem(contenders.CONTENDERS, "broken", broken._replace(ours=True))
         with pytest.raises(RuntimeError, match="no such library"):
-            with contenders.Processes({"broken": broken._replace(ours=True)}, None):
+            with contenders.Processes(["broken"], None):
                 pass
-
-    def test_the_first_epoch_both_ways(self, modules, capsys):
-        modules["speed_start"].main("plain", 40)
-        modules["speed_start"].main("fit", 40)
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [sorted(line) for line in lines] == 2 * [
-            ["first", "import"],
-            ["first", "import", "second"],
-        ]
 
     def test_an_error_is_told_and_the_next_question_answered(self, modules, tmp_path):
         contenders = modules["speed_contenders"]
-        numpy = {"numpy": contenders.PRODUCTS["numpy"]}
         np.save(tmp_path / "x.npy", np.zeros((4, 784), "float32"))
-        np.savez(tmp_path / "w.npz", *modules["speed_protocol"].first_weights(2, seed=0))
-        details = {"x": tmp_path / "x.npy", "batch": 3, "weights": tmp_path / "w.npz"}
-        with contenders.Processes(numpy, None) as processes:
+        details = {"x": tmp_path / "x.npy", "batch": 3, "latents": 2}
+        with contenders.Processes(["numpy"], None) as processes:
             with pytest.raises(RuntimeError, match="no attribute"):
                 processes["numpy"].ask("fly")
             processes["numpy"].ask("prepare", **details)
-            answers = processes.in_turns(2, "train", epochs=2)
+            ask = processes["numpy"].ask
+            answers = contenders.in_turns({"numpy": lambda _: ask("train", epochs=2)}, 2)
         times = contenders.seconds(answers)
         assert len(times["products"]) == 2 and min(times["products"]) > 0
+
+
+class TestGpu:
+    def test_everything_but_the_long_parts_runs_on_a_cpu(self, modules, capsys):
+        assert modules["gpu"].main(["--quick", "--part", "steps", "batches", "evaluation"]) == 0
+        assert "There is no GPU" in capsys.readouterr().out
+
+    def test_the_arithmetic(self, modules):
+        # Three products a matrix, two operations each, but no gradient into the data.
+        matrices = [784 * 200, 200 * 200, 200 * 100, 50 * 200, 200 * 200, 200 * 784]
+        assert modules["gpu"].arithmetic_of_an_image() == 6 * sum(matrices) - 2 * 784 * 200
+
+    def test_its_table(self, modules):
+        about = {"machine": "a chip", "date": "2026-01-01", "versions": "vae_tf 0"}
+        told = modules["pages"].the_gpu({"steps": {"figures": {"steps a second": 2000.0}} | about})
+        assert "| steps | steps a second | 2,000 |" in told

@@ -1,0 +1,187 @@
+"""How fast is evaluation? Each estimate against the matrix products of the decodings it takes."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import speed_contenders as contenders
+import table
+from speed_contenders import PRODUCTS, at_least, at_most, ratio
+
+
+class Case(NamedTuple):
+    """An estimate of a trained model's log p(x), or of a bound of it."""
+
+    function: str
+    model: str
+    latents: int
+    images: int
+    settings: dict[str, Any]
+    peaks: tuple = ()  # numbers of samples for which the memory is compared
+
+    @property
+    def words(self):
+        return f"`{self.function}`" + ("" if self.model == "mlp" else f" of {self.model}")
+
+
+FEW, MANY = ({"num_samples": samples} for samples in (500, 5000))
+CHAINS = {"num_chains": 16, "num_steps": 100}
+CASES = (
+    Case("elbo", "mlp", 50, 500, {"num_samples": 100}),
+    Case("iwae", "mlp", 50, 100, MANY, (500, 5000)),
+    Case("grid", "mlp", 2, 50, {}),
+    Case("grid", "conv", 2, 4, {}),
+    Case("ais", "mlp", 50, 10, CHAINS),
+    Case("bracket", "mlp", 50, 5, CHAINS | {"num_simulated": 5}),
+    Case("decompose", "mlp", 10, 100, FEW | {"max_steps": 1000}, (500, 5000)),
+)
+EPOCHS = {"mlp": 30, "conv": 3}  # of training before
+TINY = tuple(
+    case._replace(images=2, settings=settings, peaks=case.peaks and (20, 50))
+    for case, settings in zip(
+        (CASES[0], CASES[1], CASES[2], CASES[4], CASES[5], CASES[6]),
+        (
+            *({"num_samples": 20}, {"num_samples": 50}, {"tolerance": 1e-2}),
+            *({"num_chains": 2, "num_steps": 3}, {"num_chains": 2, "num_steps": 3}),
+            {"num_samples": 20, "max_steps": 100},
+        ),
+        strict=True,
+    )
+)
+
+FULL = {"rounds": 3, "epochs": EPOCHS, "cases": CASES}
+QUICK = {"rounds": 2, "epochs": dict.fromkeys(EPOCHS, 1), "cases": TINY}
+
+OVER_PRODUCTS = 1.6  # `iwae` over the decoder's matrix products, at most
+OVER_IWAE = 1.4  # PyTorch's best over `iwae`, at least
+GRID = 15.0  # seconds for four images of the convolutional decoder, at most
+FLAT = 1.1  # peak memory with many samples over that with few, at most
+AGREE = 0.3  # nats; both estimates have a standard error of about 0.03
+TORCH = "torch", "torch_compiled"
+
+
+def measure(python, folder, *, rounds, epochs, cases):
+    """Every case, one after the other, of models that are trained once."""
+    np.save(folder / "x.npy", contenders.digits(4000))
+    record, weights = {"rounds": rounds, "cases": [], "peers": {}, "missing": []}, {}
+    for case in cases:
+        model = {"model": case.model, "latents": case.latents}
+        names = ("fit", *PRODUCTS) if case.model == "mlp" else ("fit", "tensorflow", "mkl")
+        names += TORCH if case.function == "iwae" else ()
+        with contenders.Processes(names, python) as processes:
+            if case[1:3] not in weights:
+                path = weights[case[1:3]] = folder / f"{case.model}{case.latents}.npz"
+                processes["fit"].ask("prepare", x=folder / "x.npy", batch=128, **model)
+                processes["fit"].ask("train", epochs=epochs[case.model])
+                processes["fit"].ask("save", path=path)
+            model["weights"] = weights[case[1:3]]
+            record["cases"].append(_estimate(processes, case, model, folder, rounds))
+            record["peers"] |= processes.versions
+            record["missing"] += [why for why in processes.missing if why not in record["missing"]]
+        for name in ("fit", "torch") if case.peaks else ():
+            if name in record["cases"][-1]["seconds"]:
+                peaks = [_peak(name, python, case, model, k, folder) for k in case.peaks]
+                record["cases"][-1].setdefault("peak", {})[name] = peaks
+    return record
+
+
+def _estimate(processes, case, model, folder, rounds):
+    """One case. The first call, which traces and compiles, is timed by itself."""
+    for name, process in processes.items():
+        # PyTorch evaluates its own networks, made of our weights; the products need none.
+        process.ask("load", **model if name not in PRODUCTS else model | {"weights": None})
+    details = {"x": folder / "x.npy", "images": case.images, "function": case.function}
+    details |= case.settings
+    decoded, back, traced = processes["fit"].ask("count", **details, seed=0)["value"]
+
+    def question(name):
+        if name in PRODUCTS:
+            return lambda _: processes[name].ask("decode", decoded=decoded, back=back)
+        return lambda i: processes[name].ask("evaluate", **details, seed=i)
+
+    questions = {name: question(name) for name in processes}
+    first = {name: question(100)["seconds"] for name, question in questions.items()}
+    answers = contenders.in_turns(questions, rounds)
+    times = contenders.seconds(answers)
+    contenders.show(f"{case.words}: {decoded:,} decodings, {back:,} gradients", times)
+    about = {"function": case.function, "model": case.model, "latents": case.latents}
+    about |= {"images": case.images, "settings": case.settings, "seconds": times}
+    about |= {"first call": round(first["fit"], 3), "second": times["fit"][0]}
+    estimates = {n: [one["value"] for one in answers[n]] for n in times if n in answers}
+    about["estimates"] = {n: values for n, values in estimates.items() if n not in PRODUCTS}
+    return about | {"decoded": decoded, "gradients": back, "traced again": traced}
+
+
+def _peak(name, python, case, model, samples, folder):
+    """MB that a fresh process has held at most, after one evaluation."""
+    with contenders.Processes([name], python) as processes:
+        processes[name].ask("load", **model)
+        settings = case.settings | {"num_samples": samples}
+        details = {"x": folder / "x.npy", "images": case.images, "function": case.function}
+        answer = processes[name].ask("evaluate", **details, **settings, seed=0)
+    return answer["peak"] and round(answer["peak"])
+
+
+def _case(one):
+    return Case(*(one[name] for name in ("function", "model", "latents", "images", "settings")))
+
+
+def checks(record):
+    found = []
+    for one in record["cases"]:
+        times, words = one["seconds"], _case(one).words
+        if one["function"] == "iwae":
+            if "products" in times:
+                off = ratio(times, "fit", "products")
+                quantity = "`iwae` over the decoder's matrix products"
+                found.append(at_most(quantity, off, OVER_PRODUCTS))
+            if theirs := [name for name in TORCH if name in times]:
+                off = min(ratio(times, name, "fit") for name in theirs)
+                quantity = "PyTorch's best evaluation over `iwae`"
+                found.append(at_least(quantity, off, OVER_IWAE))
+                off = abs(np.mean(one["estimates"]["fit"]) - np.mean(one["estimates"][theirs[0]]))
+                because = "the same weights, other noise"
+                found.append(at_most("estimates apart, nats", off, AGREE, because))
+        if one["model"] == "conv":
+            quantity = f"{words}, {one['images']} images, seconds"
+            found.append(at_most(quantity, np.median(times["fit"]), GRID))
+        if "traced again" in one:
+            quantity = f"{words}: compilations of a second call"
+            because = "the same shapes: compiled once and kept"
+            found.append(at_most(quantity, one["traced again"], 0, because))
+        peaks = one.get("peak", {}).get("fit")
+        if peaks and all(peaks):
+            because = "flat: samples are drawn in chunks"
+            quantity = f"peak memory of {words}, many samples over few"
+            found.append(at_most(quantity, peaks[1] / peaks[0], FLAT, because))
+    return found
+
+
+def render(record):
+    lines = table._head(
+        *("", "images", "first call, s", "later calls, s", "products alone, s", "ratio"),
+        *("decodings", "gradients"),
+    )
+    for one in record["cases"]:
+        times = one["seconds"]
+        floor = f"{np.median(times['products']):.3f}" if "products" in times else ""
+        over = f"{ratio(times, 'fit', 'products'):.2f}" if "products" in times else ""
+        first = f"{one['first call']:.2f}" if "first call" in one else ""
+        counted = [f"{one[name]:,}" if name in one else "" for name in ("decoded", "gradients")]
+        settings = ", ".join(f"{name} = {value}" for name, value in one["settings"].items())
+        what = f"{_case(one).words}, L = {one['latents']}" + (f", {settings}" if settings else "")
+        later = f"{np.median(times['fit']):.3f}"
+        lines.append(table._line(what, one["images"], first, later, floor, over, *counted))
+    for one in (one for one in record["cases"] if one["function"] == "iwae"):
+        times = one["seconds"]
+        lines += ["", *table._head("`iwae` of PyTorch, same weights", "s", "divided by ours")]
+        for name in (name for name in TORCH if name in times):
+            words = "eager" if name == "torch" else "compiled"
+            cells = f"{np.median(times[name]):.3f}", f"{ratio(times, name, 'fit'):.2f}"
+            lines.append(table._line(words, *cells))
+    if with_peaks := [one for one in record["cases"] if one.get("peak")]:
+        lines += ["", *table._head("peak of a fresh process, MB", "few samples", "many samples")]
+        for one in with_peaks:
+            for name, peaks in one["peak"].items():
+                words = _case(one).words if name == "fit" else "PyTorch, the same"
+                lines.append(table._line(words, *(peak or "" for peak in peaks)))
+    return lines
