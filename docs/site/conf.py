@@ -30,6 +30,7 @@ add_module_names = False
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 templates_path = ["_templates"]
 html_js_files = ["reach.js"]
 html_css_files = ["site.css"]

@@ -137,8 +137,8 @@
   // -- the waterfall ---------------------------------------------------------------------------
 
   const right = html("div", {}, root);
-  const WIDTH = 560, HEIGHT = 300, BAR = 68, AXIS = 266;
-  const bars = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, right);
+  const WIDTH = 560, HEIGHT = 306, BAR = 68, AXIS = 266;
+  const bars = svg("svg", { class: "bars", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, right);
   const numbers = html("p", { class: "caption", "aria-live": "polite", id: "explore-numbers" }, right);
 
   function drawBars(truth, terms, bound) {
@@ -151,7 +151,7 @@
     const column = (i) => 8 + i * 94.5;
     const middle = { "text-anchor": "middle" };
     const label = (i, lines) => lines.forEach((line, n) =>
-      svg("text", { x: column(i) + BAR / 2, y: AXIS + 14 + 16 * n, ...middle }, bars, line));
+      svg("text", { x: column(i) + BAR / 2, y: AXIS + 16 + 19 * n, ...middle }, bars, line));
     const level = (i, v, colour, ...name) => {
       svg("rect", { x: column(i), y: y(v) - 2, width: BAR, height: 4, fill: colour }, bars);
       svg("text", { x: column(i) + BAR / 2, y: y(v) - 7, ...middle }, bars, nats(v));
@@ -175,7 +175,7 @@
     level(4, logP, "var(--log-p)", "log p(x)");
     svg("rect", { x: column(5), y: y(bound.estimate) - 2, width: BAR, height: 4, fill: "var(--iwae)" }, bars);
     svg("text", { x: column(5) + BAR / 2, y: y(bound.estimate) + 19, ...middle }, bars, nats(bound.estimate));
-    label(5, [`${state.samples}-sample`, "bound"]);
+    label(5, ["bound,", `K = ${state.samples}`]);
     const error = bound.standardError < 0.005 ? "" : ` \u00b1 ${nats(bound.standardError)}`;
     const text = `log p(x) ${nats(logP)}, ELBO ${nats(terms.elbo)}, gap ${nats(logP - terms.elbo)}, ` +
       `${state.samples}\u2011sample bound ${nats(bound.estimate)}${error}, all in nats.`;
@@ -334,7 +334,8 @@
 
   // -- held-out digits -------------------------------------------------------------------------
 
-  const strip = html("div", {}, images);
+  const strip = html("div");
+  images.prepend(strip);
   html("p", { class: "caption" }, strip, "Choose one of 20 held-out digits:");
   const row = html("div", { class: "digits" }, strip);
   const choices = heldOut.map((x, i) => {
