@@ -19,6 +19,9 @@ SOURCE, TARGET = ROOT / "build" / "slides-source", ROOT / "build" / "slides"
 SKIPPED = {"set-up", "proof", "check", "stub", "solution", "exercise"}
 LAST = ("Exercises", "Recall", "References")  # sections that are no slides
 LINES, WIDTH = 16, 84  # of a printed output that fits a slide
+LARGE = 11, 62  # of one that is set in larger letters
+BESIDE = 3  # lines of printed output that leave room for a figure below them
+LIVE = "A live control"  # how the stored output of one begins
 WORDS = 60  # of a paragraph that an audience reads
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)[^)]+\)")  # to a page that is not among the slides
@@ -40,6 +43,11 @@ def shown(paragraph):
     return formula or (marked and len(paragraph.split()) <= WORDS)
 
 
+def about_the_text(paragraph):
+    """Whether a paragraph only says to which section of the text a lesson belongs."""
+    return " of the text" in paragraph and len(paragraph.split()) <= 20
+
+
 def question(paragraph):
     """A long paragraph with a prediction: its last sentences only, from the one that asks."""
     before, mark, after = paragraph.partition("**Predict")
@@ -59,9 +67,30 @@ def printed(output):
     """A short printed output as a block, or None."""
     text = output.get("text") or output.get("data", {}).get("text/plain", "")
     lines = text.rstrip().splitlines()
-    if not lines or len(lines) > LINES or max(map(len, lines)) > WIDTH or lines[0].startswith("<"):
+    if not lines or len(lines) > LINES or max(map(len, lines)) > WIDTH:
+        return None
+    if lines[0].startswith(("<", LIVE)):
         return None
     return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def sized(slide):
+    """A slide whose printed outputs, if they are short enough, are set in larger letters."""
+    printed = [one.split("\n")[1:-1] for one in slide if one.startswith("```")]
+    lines = sum(printed, [])
+    if not lines or len(lines) > LARGE[0] or max(map(len, lines)) > LARGE[1]:
+        return slide
+    around = "````{{container}} large\n{}\n````".format
+    return [around(one) if one.startswith("```") else one for one in slide]
+
+
+def height(paragraph):
+    """About how many lines of a slide a paragraph takes."""
+    if paragraph.startswith("|"):
+        return 0.8 * paragraph.count("\n")
+    if paragraph.startswith(("$$", "\\begin")):
+        return 2.7 + 2.2 * paragraph.count("\\\\")
+    return len(paragraph.split()) / 13 + 1.5
 
 
 def found(cell, stem):
@@ -87,11 +116,15 @@ def column(cells, stem):
                     slides[-1][1].append(part)
                 elif slides[-1][0] and slides[-1][0][-1].startswith(FOUND):
                     slides.append(([part], []))
+                elif slides[-1][0] and sum(map(height, [*slides[-1][0], part])) > LINES:
+                    slides.append(([part], []))
                 else:
                     slides[-1][0].append(part)
         for block in found(cell, stem):
             before = slides[-1][0]
             if before and before[-1].startswith("```") and fits([*before, block]):
+                before.append(block)
+            elif before and block.startswith("!") and beside(before):
                 before.append(block)
             else:
                 slides.append(([block], []))
@@ -105,11 +138,17 @@ def fits(blocks):
     )
 
 
+def beside(blocks):
+    """Whether a few printed lines, and nothing else, stand on a slide: a figure goes below them."""
+    lines = sum(block.count("\n") - 1 for block in blocks)
+    return all(block.startswith("```") for block in blocks) and lines <= BESIDE
+
+
 def page(title, slides):
     """A section as MyST text."""
     parts = []
     for content, said in slides:
-        text = "\n\n".join(content) or (said[0] if said else "")
+        text = "\n\n".join(sized(content)) or (said[0] if said else "")
         if notes := "\n\n".join(part for part in said if part != text):
             text += f"\n\n````{{revealjs-notes}}\n{notes}\n````"
         parts.append(text)
@@ -138,7 +177,7 @@ def deck(path):
     (_, opening), *rest = sections(nbformat.read(path, as_version=4))
     title, *idea = paragraphs(opening[0].source)
     pictures = [block for cell in opening for block in found(cell, path.stem) if block[0] == "!"]
-    lines = [title, "\n\n".join(part for part in idea if not part.startswith("Section"))]
+    lines = [title, "\n\n".join(part for part in idea if not about_the_text(part))]
     lines += pictures
     kept = [(heading, cells) for heading, cells in rest if heading not in LAST]
     lines += [page(heading, column(cells, path.stem)) for heading, cells in kept]

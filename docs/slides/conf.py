@@ -10,6 +10,7 @@ myst_dmath_double_inline = True
 revealjs_style_theme = "simple"
 revealjs_static_path = ["_static"]
 revealjs_css_files = ["slides.css"]
+revealjs_js_files = ["fit.js"]
 revealjs_script_conf = {
     "slideNumber": "c/t",
     "hash": True,

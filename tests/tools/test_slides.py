@@ -42,5 +42,21 @@ def test_a_section_begins_with_its_formula_and_asks_before_it_answers():
 
 
 def test_an_output_that_fits_no_slide_is_left_to_the_lesson():
-    for text in ("x\n" * 40, "x" * 200, "<html>"):
+    for text in ("x\n" * 40, "x" * 200, "<html>", "A live control appears here.\n"):
         assert slides.printed({"text": text}) is None
+
+
+def test_a_short_output_is_set_in_large_letters_and_leaves_room_for_a_figure():
+    short, long = "```text\n3 nats\n```", "```text\n" + "3 nats\n" * 15 + "```"
+    assert slides.sized([short, "![a](b)"]) == [
+        "````{container} large\n```text\n3 nats\n```\n````",
+        "![a](b)",
+    ]
+    assert slides.sized([long]) == [long] and slides.sized(["**Predict** b."]) == ["**Predict** b."]
+    assert slides.beside([short, short]) and not slides.beside([short, "$$a$$"])
+    assert not slides.beside([long])
+
+
+def test_formulas_that_fill_a_slide_go_on_on_the_next():
+    formula = nbformat.v4.new_markdown_cell("$$a = b$$")
+    assert [len(shown) for shown, _ in slides.column([formula] * 8, "x")] == [5, 3]
