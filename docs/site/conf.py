@@ -59,7 +59,8 @@ def plain(text):
 def process(_app, what, _name, obj, _options, lines):
     """Called by autodoc for each docstring; TensorFlow Probability's own stay where they are."""
     foreign = str(getattr(obj, "__module__", "")).startswith("tensorflow_probability")
-    lines[:] = [] if foreign else page(lines)
+    field = lines[:1] and lines[0].startswith("Alias for field number")
+    lines[:] = [] if foreign or field else page(lines)
     if what in ("attribute", "data", "property") and ":" in "".join(lines[:1]):
         lines[:0] = ["..", ""]  # or napoleon takes what stands before the colon for a type
 
