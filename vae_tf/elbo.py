@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf._core import chunks, require
+from vae_tf._core import binary, chunks, require
 from vae_tf._core.models import LatentModel, as_condition, given
 from vae_tf._core.moments import Moments
 from vae_tf._core.random import as_seed
@@ -236,8 +236,12 @@ def kl_per_latent(q_z: tfd.Distribution, p_z: tfd.Distribution) -> tf.Tensor:
     return tfd.kl_divergence(q_z.distribution, p_z.distribution)
 
 
-def log_likelihood(forward: Forward) -> tf.Tensor:
+def log_likelihood(forward: Forward, *, differentiable: bool = True) -> tf.Tensor:
     """log p(x|z_s), shape [S, B], nats; NaN where `support.check` has marked an example.
+
+    Args:
+        forward: one pass.
+        differentiable: False where no gradient is asked for: binary data go a faster way then.
 
     Example:
 
@@ -246,6 +250,9 @@ def log_likelihood(forward: Forward) -> tf.Tensor:
     >>> log_likelihood(one_pass).shape
     TensorShape([7, 5])
     """
+    fast = None if differentiable else binary.log_prob(forward.p_x, forward.x)
+    if fast is not None:
+        return fast
     event = range(forward.x.shape.rank - forward.p_x.event_shape.rank, forward.x.shape.rank)
     marked = tf.reduce_any(tf.math.is_nan(forward.x), axis=list(event))  # [B]
     log_prob = forward.p_x.log_prob(forward.x)
@@ -372,7 +379,7 @@ def moments(
 def _moments(model, x, seed, *, size):
     """Mean and mean square deviation of elbo, reconstruction and kl over samples, [3, b] each."""
     one_pass = forward(model, x, size, seed=seed)
-    log_p = log_likelihood(one_pass)  # [S, b]
+    log_p = log_likelihood(one_pass, differentiable=False)  # [S, b]
     try:
         kl_of_each = kl(one_pass.q_z, one_pass.p_z) + tf.zeros_like(log_p)
     except NotImplementedError:
@@ -424,7 +431,7 @@ def log_joint(model: LatentModel, x: Any, z: Any, *, condition: Any = None) -> t
     return p_x.log_prob(support.check(p_x, x)) + model.prior.log_prob(z)
 
 
-def log_weights(forward: Forward, *, score: bool = True) -> tf.Tensor:
+def log_weights(forward: Forward, *, score: bool = True, differentiable: bool = True) -> tf.Tensor:
     """log w_s = log p(x|z_s) + log p(z_s) - log q(z_s|x), shape [S, B], nats.
 
     Their mean is the ELBO, the logarithm of the mean of their exponentials the K-sample bound,
@@ -434,6 +441,7 @@ def log_weights(forward: Forward, *, score: bool = True) -> tf.Tensor:
         forward: one pass.
         score: whether their gradient includes the score of q, that is the gradient of log q(z|x)
             where its parameters move and z does not.
+        differentiable: as for `log_likelihood`.
 
     Example:
 
@@ -447,7 +455,8 @@ def log_weights(forward: Forward, *, score: bool = True) -> tf.Tensor:
         # Where z stands still, what is left of the gradient is the score; it is subtracted.
         at_rest = forward.q_z.log_prob(tf.stop_gradient(forward.z))
         log_q += tf.stop_gradient(at_rest) - at_rest
-    return log_likelihood(forward) + (forward.p_z.log_prob(forward.z) - log_q)
+    log_p = log_likelihood(forward, differentiable=differentiable)
+    return log_p + (forward.p_z.log_prob(forward.z) - log_q)
 
 
 def bits_per_dimension(nats: Any, event_shape: Any) -> np.ndarray:

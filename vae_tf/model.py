@@ -5,6 +5,7 @@
 The mean over the batch is taken here, once, and nowhere else in the package.
 """
 
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ import tensorflow_probability as tfp
 from vae_tf import elbo
 from vae_tf._core import require
 from vae_tf._core.models import given
+from vae_tf._core.programs import Kept
 from vae_tf._core.random import split
 from vae_tf._fit import engine, feed, keras_private, parts, replicas
 from vae_tf.networks import batch_apply
@@ -96,6 +98,7 @@ class VAE(keras.Model):
             name: keras.metrics.Mean(name=name) for name in ("elbo", "reconstruction", "kl")
         }
         self._arrays = engine.Arrays(self, VAE)
+        self._kept = Kept()
         self.built = True
         self.compile()
 
@@ -177,6 +180,14 @@ class VAE(keras.Model):
     def width(self) -> int:
         """The most values that any layer holds for one z of one example."""
         return parts.widest(self.encoder, self.decoder)
+
+    def kept(self, key: Hashable, make: Callable) -> Any:
+        """What `make()` gave for this key, as long as the networks and the prior are the same.
+
+        So `vt.evidence` and `vt.gap` compile once for a model and a shape of data. A layer whose
+        attributes were changed by hand is seen after the next `compile`, as in Keras.
+        """
+        return self._kept.get((self.encoder, self.decoder, self.prior_layer), key, make)
 
     # -- one pass, and what training makes of it ---------------------------------------------
 
@@ -338,6 +349,7 @@ class VAE(keras.Model):
                 )
         self.objective.attach(self.prior_layer.latent_size)  # its parts may have been unfrozen
         self.jit_choice = kwargs.get("jit_compile", "auto")  # Keras keeps what it makes of it
+        self._kept.clear()
         if self.losses and "regularization" not in self._terms:
             self._terms["regularization"] = keras.metrics.Mean(name="regularization")
         super().compile(**kwargs)

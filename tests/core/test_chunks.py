@@ -24,37 +24,6 @@ def x(rng):
     return (rng.random((23, 6)) < 0.4).astype("float32")
 
 
-class TestRepeated:
-    def test_traces_once_for_the_same_shapes(self):
-        runs = []
-
-        def function(x, *, power):
-            runs.append(tf.executing_eagerly())
-            return x**power
-
-        repeated = chunks.Repeated(function)
-        for value in range(6):
-            assert repeated([float(value), 1.0], power=2).numpy().tolist() == [value**2, 1]
-        assert runs == [True, True, False]
-        for value in range(6):
-            assert repeated([float(value), 1.0], power=3).numpy().tolist() == [value**3, 1]
-        assert runs == 2 * [True, True, False]
-
-    def test_what_cannot_be_traced_stays_as_it_is(self):
-        repeated = chunks.Repeated(lambda x: tf.constant(np.sort(x.numpy())))
-        for _ in range(5):
-            assert repeated([2.0, 1.0]).numpy().tolist() == [1, 2]
-
-    def test_an_error_of_the_function_is_its_own(self):
-        def function(x):
-            raise ZeroDivisionError(x.shape)
-
-        repeated = chunks.Repeated(function)
-        for _ in range(4):
-            with pytest.raises(ZeroDivisionError):
-                repeated(1.0)
-
-
 class TestEvaluationInParts:
     def test_the_elbo_of_each_example_whatever_the_budget(self, vae, x, monkeypatch):
         whole = vae.elbo(x, 4000, seed=0)

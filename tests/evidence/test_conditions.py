@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import vae_tf as vt
-from vae_tf._core import chunks
+from vae_tf._core import chunks, programs
 from vae_tf._core.models import as_condition, given, is_exact
 from vae_tf.evidence import annealing
 from vae_tf.layers.distributions import Independent
@@ -169,7 +169,7 @@ class TestParts:
         monkeypatch.setattr(chunks, "BUDGET", 2 * D)
         monkeypatch.setattr(annealing, "_EXAMPLES", 2)
         bound = vt.evidence.iwae(model, x, 200, condition=condition, seed=0)
-        assert model.traces <= 2 * (chunks._EAGERLY + 1)  # parts of two shapes, [2] and [1]
+        assert model.traces <= 2 * (programs._EAGERLY + 1)  # parts of two shapes, [2] and [1]
         truth = model.truth(x, condition)
         assert (np.abs(bound.estimate - truth) < 5 * bound.standard_error).all()
         lower = vt.evidence.ais(model, x, 8, 20, condition=condition, seed=0)

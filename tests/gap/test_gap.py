@@ -145,7 +145,7 @@ class TestBySamples:
         layer = layers.NormalTriL(2, dtype="float64")
         params, _ = best_q.first_params(layer, model.posterior(x))
         for seed in range(3):
-            gradient = best_q.Search(vae, layer)._gradient(params, tf.constant([seed, 1]), x)
+            gradient = best_q.Search(vae, layer)._gradient(vae, params, tf.constant([seed, 1]), x)
             np.testing.assert_allclose(gradient, 0, atol=1e-9)
 
     def test_gradient_is_right_on_average(self, linear_vae):
@@ -161,7 +161,7 @@ class TestBySamples:
         seeds = tf.stack(vt.random.split(0, 2000))
         gradients = tf.function(
             lambda: tf.map_fn(
-                lambda seed: search._gradient(params, seed, tf.constant(x)),
+                lambda seed: search._gradient(vae, params, seed, tf.constant(x)),
                 seeds,
                 fn_output_signature=tf.float64,
             )

@@ -7,7 +7,6 @@ goes through it:
         sums.add(rows, log_w)
 """
 
-import collections
 import math
 
 import numpy as np
@@ -15,13 +14,13 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from vae_tf._core.models import as_condition, given, rows_of
+from vae_tf._core.programs import of_tensors
 from vae_tf._core.random import split
 
-__all__ = ["BUDGET", "Repeated", "examples", "over", "over_z", "sizes", "width"]
+__all__ = ["BUDGET", "examples", "over", "over_nodes", "over_z", "sizes", "width"]
 
 # Values that one tensor may hold at a time: 8 million float32 values are 32 MB.
 BUDGET = 8_000_000
-_EAGERLY = 2  # calls with the same shapes, before a graph is worth its tracing
 
 
 def sizes(total, values_each):
@@ -77,7 +76,7 @@ def over(function, model, x, *arrays, num_samples, condition=None, seed=None, pr
     """
     condition = as_condition(condition, len(x)) or ()
     model = given(model, prior=model.prior)
-    program, each = _program(function, model, len(condition)), width(model, x)
+    program, each = of_tensors(function, model, len(condition)), width(model, x)
     groups = examples(len(x), each)
     group_seeds = split(seed, len(groups)) if len(groups) > 1 else [seed]
     with tqdm(total=len(x) * num_samples, disable=not progress, unit_scale=True) as bar:
@@ -103,7 +102,7 @@ def over_z(function, model, x, z, *, condition=None):
     """
     condition = as_condition(condition, len(x)) or ()
     model = given(model, prior=model.prior)
-    program, each = _program(function, model, len(condition)), width(model, x)
+    program, each = of_tensors(function, model, len(condition)), width(model, x)
     for rows in examples(len(x), each):
         others = rows_of(condition, rows)
         start = 0
@@ -113,55 +112,18 @@ def over_z(function, model, x, z, *, condition=None):
             yield rows, samples, program(x[rows], part, *others)
 
 
-def _program(function, model, parts):
-    """`function(model, *tensors)` as one of tensors only; the last `parts` are the condition."""
-    prior = model.prior
-
-    def program(*tensors, **others):
-        own, condition = tensors[: len(tensors) - parts], tensors[len(tensors) - parts :]
-        return function(given(model, condition or None, prior=prior), *own, **others)
-
-    return Repeated(program)
-
-
-class Repeated:
-    """A function of tensors, for work in many parts of the same shapes: it becomes a graph.
-
-    A function that TensorFlow cannot trace (a model of NumPy operations, say) stays as it is. What
-    is random in it must come from a seed among its tensors. What a graph can only mark, by NaN
-    (`support.check` does), the function itself refuses: a result with NaN is asked for again
-    without a graph.
+def over_nodes(function, model, x, z):
+    """The same loop where each z is for all of x: shape [N, L], the nodes of a grid, say.
 
     Args:
-        function: takes tensors and, by keyword, what is not a tensor; returns tensors.
+        function: `function(model, x, z)`, whose tensors have a row for each z.
+        model: a `LatentModel` of x and z alone.
+        x: data, NumPy, shape [B, *event].
+        z: latents, NumPy, of the dtype of the model.
+
+    Returns:
+        What `function` returned, NumPy, the parts one after the other.
     """
-
-    def __init__(self, function):
-        self._function = function
-        self._calls = collections.Counter()
-        self._graphs = {}
-
-    def __call__(self, *tensors, **others):
-        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
-        key = (*((tuple(one.shape), one.dtype) for one in tensors), *others.items())
-        self._calls[key] += 1
-        if self._calls[key] <= _EAGERLY:
-            return self._function(*tensors, **others)
-        if key not in self._graphs:
-            self._graphs[key] = self._traced(tensors, others)
-        values = self._graphs[key](*tensors)
-        return self._function(*tensors, **others) if _has_nan(values) else values
-
-    def _traced(self, tensors, others):
-        def function(*tensors):
-            return self._function(*tensors, **others)
-
-        try:
-            return tf.function(function, autograph=False).get_concrete_function(*tensors)
-        except Exception:  # whatever it is, it does not arise, or arises again, without a graph
-            return function
-
-
-def _has_nan(values):
-    floats = [value for value in tf.nest.flatten(values) if value.dtype.is_floating]
-    return any(bool(tf.reduce_any(tf.math.is_nan(value))) for value in floats)
+    program = of_tensors(function, model)
+    ends = np.cumsum(sizes(len(z), width(model, x) + len(x)))[:-1]
+    return np.concatenate([program(x, part).numpy() for part in np.split(z, ends)])

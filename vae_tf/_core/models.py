@@ -24,6 +24,7 @@ __all__ = [
     "is_exact",
     "rows",
     "rows_of",
+    "taken_apart",
 ]
 
 tfd = tfp.distributions
@@ -122,6 +123,13 @@ def given(model: LatentModel, condition: tuple | None = None, *, prior: Any = No
     if isinstance(model, _Given) and model._condition is None:  # it holds a prior, and no more
         model, prior = model._model, model._prior if prior is None else prior
     return (_ExactGiven if is_exact(model) else _Given)(model, condition, prior)
+
+
+def taken_apart(model: Any) -> tuple[Any, tuple, Any]:
+    """The model that `given` was called with, the condition, and the prior, None if unfilled."""
+    if isinstance(model, _Given):
+        return model._model, model._condition or (), model._prior
+    return model, (), None
 
 
 def is_exact(model: Any) -> bool:

@@ -13,10 +13,11 @@ import numbers
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ["as_seed", "bits", "fold_in", "normal", "split", "uniform"]
+__all__ = ["SavesSeed", "as_seed", "bits", "fold_in", "normal", "split", "uniform"]
 
 Seed = Any  # an integer, a keras.random.SeedGenerator, an int32 tensor of shape [2], or None
 
@@ -61,6 +62,24 @@ def _of_replica(seed):
     if replica is None or replica.num_replicas_in_sync == 1:
         return seed
     return fold_in(seed, tf.cast(replica.replica_id_in_sync_group, tf.int32))
+
+
+class SavesSeed:
+    """For a Keras layer with a `seed_generator`, or None: loaded, it goes on where it stood."""
+
+    seed_generator: Any
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)  # type: ignore[misc]
+        if self.seed_generator is not None:  # Keras leaves it out
+            store["seed_generator"] = np.array(self.seed_generator.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        store = {key: store[key] for key in store.keys()}
+        seed = store.pop("seed_generator", None)
+        if seed is not None:
+            self.seed_generator.state.assign(seed)
+        super().load_own_variables(store)  # type: ignore[misc]
 
 
 def fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:

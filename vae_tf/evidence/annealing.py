@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 
 from vae_tf._core import chunks, require
 from vae_tf._core.estimates import Estimate
-from vae_tf._core.models import LatentModel, as_condition, given, rows_of
+from vae_tf._core.models import LatentModel, as_condition, given, rows_of, taken_apart
+from vae_tf._core.programs import kept
 from vae_tf._core.random import split
 from vae_tf.evidence.weights import WeightSums
 from vae_tf.layers import support
@@ -131,14 +132,14 @@ class Path:
     def forward(self, x, *, condition=None, seed=None, progress=False):
         """From f_0 to the posterior: E[exp(log_w)] = p(x)."""
         x, condition = self._checked(x, condition)
-        return self._in_parts(self._forward, [x], condition, seed, progress)
+        return self._in_parts("_forward", [x], condition, seed, progress)
 
     def reverse(self, x, z, step_sizes, *, condition=None, seed=None, progress=False):
         """From samples z of the posterior, [C, B, L], to f_0: E[exp(log_w)] = 1 / p(x)."""
         x, condition = self._checked(x, condition)
         z = np.swapaxes(np.asarray(z, self._dtype), 0, 1)
         parts = [x, z, np.swapaxes(step_sizes, 0, 1)]
-        return self._in_parts(self._reverse, parts, condition, seed, progress)
+        return self._in_parts("_reverse", parts, condition, seed, progress)
 
     def summary(self, travelled):
         """The mean weight of the chains of each example, as an `Annealed`."""
@@ -172,15 +173,10 @@ class Path:
         p_x = one.decode(tf.zeros([1, *self.model.prior.event_shape], self._dtype))
         return support.check(p_x, x).numpy(), condition or ()
 
-    def _in_parts(self, program, arrays, condition, seed, progress):
-        """Runs `program` on rows [b, ...] of all arrays; the last part is filled up and cut."""
-        own, arrays = len(arrays), [*arrays, *condition]
-
-        def of_tensors(*tensors):
-            model = given(self.model, tensors[own:-1] or None)
-            return program(model, *tensors[:own], tensors[-1])
-
-        program_of_tensors = tf.function(of_tensors, autograph=False)
+    def _in_parts(self, way, arrays, condition, seed, progress):
+        """Goes a way with rows [b, ...] of all arrays; the last part is filled up and cut."""
+        program = self._program(way, len(arrays))
+        arrays = [*arrays, *condition]
         examples = len(arrays[0])
         at_once = chunks.BUDGET // (self.num_chains * chunks.width(self.model, arrays[0]))
         count = -(-examples // max(1, min(_EXAMPLES, at_once)))
@@ -189,13 +185,27 @@ class Path:
         parts = [[tf.gather(array, part) for array in arrays] for part in rows]
         seeds = split(seed, count)
         # Traced here, once: many short calls in a row would make TensorFlow warn of retracing.
-        run = program_of_tensors.get_concrete_function(*parts[0], seeds[0])
+        run = program.get_concrete_function(*parts[0], seeds[0])
         results = [
             run(*p, s) for p, s in zip(tqdm(parts, disable=not progress), seeds, strict=True)
         ]
         fields = (np.concatenate(f, axis=1)[:, :examples] for f in zip(*results, strict=True))
         log_w, z, step_sizes, acceptance = fields
         return Travelled(log_w.astype("float64"), z, step_sizes, acceptance[0].astype("float64"))
+
+    def _program(self, way, own):
+        """One of the two programs, as a function of `own` tensors, the condition and a seed."""
+        bare, _, prior = taken_apart(self.model)
+
+        def of_tensors(*tensors):
+            condition = tensors[own:-1] or None
+            # What the model keeps asks for the prior itself: its numbers may have changed by then.
+            asked = bare.prior if hasattr(bare, "kept") else prior
+            model = given(bare, condition, prior=asked)
+            return getattr(self, way)(model, *tensors[:own], tensors[-1])
+
+        key = (way, self.num_chains, self.num_steps, self.initial)
+        return kept(bare, key, lambda: tf.function(of_tensors, autograph=False))
 
     # -- the two programs, for a few examples: every result has them on its second axis --------
 

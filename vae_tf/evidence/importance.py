@@ -167,7 +167,8 @@ def _bound(model, x, num_samples, power, condition, seed, progress):
 
 
 def _log_weights(model, x, seed, *, size):
-    return elbo.log_weights(elbo.forward(model, x, size, seed=seed))  # [size, b]
+    one_pass = elbo.forward(model, x, size, seed=seed)
+    return elbo.log_weights(one_pass, differentiable=False)  # [size, b]
 
 
 def eubo(model: LatentModel, x: Any, z: Any, *, condition: Any = None) -> UpperBound:

@@ -274,9 +274,11 @@ def _log_joint(model, x, z):
 def _log_likelihood(model, x, z):
     """log p(x_b|z_n), z [N, L]: float64, [N, b]."""
     z = np.asarray(z, model.prior.dtype.as_numpy_dtype)
-    ends = np.cumsum(chunks.sizes(len(z), chunks.width(model, x) + len(x)))[:-1]
-    decode = [pairwise.log_prob(model.decode(part), x).numpy() for part in np.split(z, ends)]
-    return np.concatenate(decode)
+    return chunks.over_nodes(_log_likelihood_at, model, x, z)
+
+
+def _log_likelihood_at(model, x, z):
+    return pairwise.log_prob(model.decode(z), x)
 
 
 def _log_prior(model, z, x):

@@ -79,7 +79,7 @@ def enumeration(model: LatentModel, x: Any, *, condition: Any = None) -> Enumera
     states = _states(model.prior).astype(tf.as_dtype(model.prior.dtype).as_numpy_dtype)
     log_joint, error = np.empty((len(states), len(x))), np.empty(len(x))
     for rows, one_model in by_condition(model, as_condition(condition, len(x)), len(x)):
-        log_joint[:, rows] = _log_joint(one_model, x[rows], states)
+        log_joint[:, rows] = chunks.over_nodes(_log_joint, one_model, x[rows], states)
         best = states[log_joint[:, rows].argmax(axis=0)]  # [b, L]
         error[rows] = _rounding(one_model, x[rows], best)
     estimate = scipy.special.logsumexp(log_joint, axis=0)
@@ -89,13 +89,8 @@ def enumeration(model: LatentModel, x: Any, *, condition: Any = None) -> Enumera
 
 def _log_joint(model, x, states):
     """log p(x_b, z_n), [N, B], float64."""
-    values_each = chunks.width(model, x) + len(x)
-    ends = np.cumsum(chunks.sizes(len(states), values_each))[:-1]
-    parts = []
-    for part in np.split(states, ends):
-        log_prior = tf.cast(model.prior.log_prob(part), tf.float64)[:, None]
-        parts.append((pairwise.log_prob(model.decode(part), x) + log_prior).numpy())
-    return np.concatenate(parts)
+    log_prior = tf.cast(model.prior.log_prob(states), tf.float64)[:, None]
+    return pairwise.log_prob(model.decode(states), x) + log_prior
 
 
 def _rounding(model, x, z):

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tqdm.auto import tqdm
 
-from vae_tf._core.models import LatentModel, given, is_exact
+from vae_tf._core.models import LatentModel, given, is_exact, taken_apart
 from vae_tf._core.random import normal, split
 from vae_tf.elbo import log_joint
 from vae_tf.layers import NormalDiag, NormalTriL
@@ -109,8 +109,10 @@ class Search:
     """
 
     def __init__(self, model: LatentModel, layer: Any):
-        self._model, self._layer = model, layer
-        self._prior = model.prior  # once: a VampPrior runs its encoder each time
+        # What a model keeps asks for the prior itself: its numbers may have changed by then.
+        bare = taken_apart(model)[0]
+        self._model = bare if hasattr(bare, "kept") else model
+        self.layer = layer
         self.exact = is_exact(model) and not isinstance(layer, CouplingFlow)
         self._run, self._judge = Compiled(self._round), Compiled(self._score)
 
@@ -147,8 +149,8 @@ class Search:
         """
         rounds = max(1, -(-max_steps // _STEPS))
         start_seed, score_seed, *seeds = split(seed, 2 + rounds)
-        first, unit = first_params(self._layer, q_z, start_seed)
-        data = tf.cast(x, tf.float64 if self.exact else self._layer.compute_dtype)
+        first, unit = first_params(self.layer, q_z, start_seed)
+        data = tf.cast(x, tf.float64 if self.exact else self.layer.compute_dtype)
         given_rows = [tf.convert_to_tensor(part) for part in condition or ()]
         best, state, rates = first, _begin(first), list(_FINER_RATES if self.exact else _RATES)
         scores = self._judge(best, score_seed, data, *given_rows).numpy()
@@ -176,11 +178,11 @@ class Search:
 
     def _round(self, params, mean, square, average, count, seed, unit, x, *condition):
         """`_STEPS` steps of Adam, which also update the average (Shamir and Zhang 2013)."""
-        seeds = tf.stack(split(seed, _STEPS))
+        seeds, model = tf.stack(split(seed, _STEPS)), self._given(condition)
 
         def step(i, params, mean, square, average, count):
             count += 1
-            gradient = self._gradient(params, seeds[i], x, *condition)
+            gradient = self._gradient(model, params, seeds[i], x)
             mean = _MOMENTUM * mean + (1 - _MOMENTUM) * gradient
             square = _MEMORY * square + (1 - _MEMORY) * gradient**2
             corrected = square / (1 - _MEMORY**count)
@@ -191,38 +193,42 @@ class Search:
         state = (tf.constant(0), params, mean, square, average, count)
         return _State(*tf.while_loop(lambda i, *_: i < _STEPS, step, state)[1:])
 
-    def _gradient(self, params, seed, x, *condition):
+    def _given(self, condition):
+        """The model of x and z alone; its prior is asked for once: a VampPrior runs its encoder."""
+        return given(self._model, condition or None, prior=self._model.prior)
+
+    def _gradient(self, model, params, seed, x):
         """d ELBO / d params for each example, [B, P]; zero where it is not finite."""
         with tf.GradientTape() as tape:
             tape.watch(params)
-            bound = self._bound(params, seed, x, *condition)
+            bound = self._bound(model, params, seed, x)
         gradient = tape.gradient(bound, params)
         return tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
 
-    def _bound(self, params, seed, x, *condition):
+    def _bound(self, model, params, seed, x):
         """The ELBO of each example, [B], exactly or from one pair of samples, z and its mirror.
 
         Where it is sampled, log q(z) does not follow the parameters: the part of the gradient that
         is left out is zero on average.
         """
-        model = given(self._model, condition or None, prior=self._prior)
-        q = self._layer.distribution(params)
+        q = self.layer.distribution(params)
         if self.exact:
             return model.elbo(x, q).elbo
         noise = normal([1, *q.batch_shape, *q.event_shape], seed, q.dtype)
         z = push(q, tf.concat([noise, -noise], axis=0))  # [2, B, L]
-        constant_q = self._layer.distribution(tf.stop_gradient(params))
+        constant_q = self.layer.distribution(tf.stop_gradient(params))
         return tf.reduce_mean(log_weights(model, x, constant_q, z), axis=0)
 
     def _score(self, params, seed, x, *condition):
         """The ELBO of each example, exactly, [1, B], or from each of the pairs, [_PAIRS, B]."""
+        model = self._given(condition)
         if self.exact:
-            return self._bound(params, seed, x, *condition)[None]
+            return self._bound(model, params, seed, x)[None]
         seeds = tf.stack(split(seed, _PAIRS))
         bounds = tf.TensorArray(params.dtype, _PAIRS, element_shape=params.shape[:1])
 
         def fill(i, bounds):
-            return i + 1, bounds.write(i, self._bound(params, seeds[i], x, *condition))
+            return i + 1, bounds.write(i, self._bound(model, params, seeds[i], x))
 
         return tf.while_loop(lambda i, _: i < _PAIRS, fill, (tf.constant(0), bounds))[1].stack()
 

@@ -16,6 +16,7 @@ from vae_tf._core import chunks, random, require
 from vae_tf._core.estimates import Estimate
 from vae_tf._core.models import LatentModel, as_condition, given, is_exact, rows_of
 from vae_tf._core.moments import Moments
+from vae_tf._core.programs import kept
 from vae_tf.gap.best_q import Search, layer_of, log_weights, push
 from vae_tf.layers import support
 from vae_tf.layers.flows import FlowedNormal
@@ -265,19 +266,24 @@ def _search(model, x, condition, family, seed, how):
     """The layer of the family, the row of q* for each example, [B, P], and its last change, [B]."""
     # The gradient of a pair of samples holds about four tensors of the widest layer.
     groups = chunks.examples(len(x), 4 * chunks.width(model, x))
-    layer = search = None
+    search = None
     params, changes = [], []
     for rows, one in zip(groups, random.split(seed, len(groups)), strict=True):
         own = None if condition is None else rows_of(condition, rows)
         q_z = given(model, own).encode(x[rows])
         require.latents(q_z, "encode(x)")
         if search is None:
-            layer = layer_of(family, q_z)
-            search = Search(model, layer)
+            search = _search_of(model, family, q_z)
         found = search(x[rows], q_z, condition=own, seed=one, **how)
         params.append(found.params)
         changes.append(found.change)
-    return layer, tf.concat(params, axis=0), np.concatenate(changes)
+    return search.layer, tf.concat(params, axis=0), np.concatenate(changes)
+
+
+def _search_of(model, family, q_z):
+    """The `Search` in a family, which a model keeps if it can: to compile it takes seconds."""
+    key = ("search", family, q_z.dtype, *q_z.event_shape, repr(getattr(q_z, "layer_config", None)))
+    return kept(model, key, lambda: Search(model, layer_of(family, q_z)))
 
 
 def _elbos(model, x, condition, layer, params, num_samples, seed):
@@ -287,7 +293,7 @@ def _elbos(model, x, condition, layer, params, num_samples, seed):
         best = _float64(given(model, condition).elbo(x, best_q).elbo)
         return np.stack([bound, best]), np.zeros((3, len(x)))
     sums, loop = Moments(3, len(x)), {"condition": condition, "seed": seed}
-    sampled = _sampled_elbos(layer)
+    sampled = kept(model, ("sampled elbos", layer), lambda: _sampled_elbos(layer))
     for rows, size, values in chunks.over(
         sampled, model, x, params, num_samples=num_samples, **loop
     ):

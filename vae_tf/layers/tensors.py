@@ -7,11 +7,10 @@ is a choice, so it is a layer: what `convert_to_tensor_fn` is in `tfp.layers`.
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from vae_tf._core.random import as_seed
+from vae_tf._core.random import SavesSeed, as_seed
 
 tfd = tfp.distributions
 
@@ -21,7 +20,7 @@ _KINDS = ("sample", "mean", "mode", "stddev")
 
 
 @keras.saving.register_keras_serializable("vae_tf")
-class ToTensor(keras.Layer):
+class ToTensor(SavesSeed, keras.Layer):
     """A tensor of a distribution: one draw, its mean, its mode or its standard deviation.
 
     Batch [B], event [*event] to a tensor [B, *event]. A draw is new at each call, in training and
@@ -72,17 +71,6 @@ class ToTensor(keras.Layer):
 
     def compute_output_spec(self, distribution: Any) -> keras.KerasTensor:
         return keras.KerasTensor(distribution.shape, dtype=distribution.dtype)
-
-    def save_own_variables(self, store: Any) -> None:
-        super().save_own_variables(store)
-        if self.seed_generator is not None:  # Keras leaves it out
-            store["seed_generator"] = np.array(self.seed_generator.state)
-
-    def load_own_variables(self, store: Any) -> None:
-        store = {key: store[key] for key in store.keys()}
-        if self.seed_generator is not None:
-            self.seed_generator.state.assign(store.pop("seed_generator"))
-        super().load_own_variables(store)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind, "seed": self.seed}

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from vae_tf._core import require
+from vae_tf._core.random import SavesSeed
 from vae_tf.elbo import ElboTerms, Forward
 from vae_tf.objectives import schedules
 
@@ -55,7 +55,7 @@ class _Weight:
 
 
 @keras.saving.register_keras_serializable("vae_tf")
-class Objective(keras.Layer):
+class Objective(SavesSeed, keras.Layer):
     """Base of the objectives: `objective(forward, terms)` gives a [B] tensor to be maximised.
 
     An objective belongs to one model: its step, and what it learns, are those of that model's
@@ -159,15 +159,3 @@ class Objective(keras.Layer):
             k: float(w) if isinstance(w, float) else serialize(w) for k, w in weights.items()
         }
         return {**super().get_config(), "num_samples": self.num_samples, **weights}
-
-    def save_own_variables(self, store: Any) -> None:
-        super().save_own_variables(store)
-        if self.seed_generator is not None:  # Keras leaves it out
-            store["seed_generator"] = np.array(self.seed_generator.state)
-
-    def load_own_variables(self, store: Any) -> None:
-        store = {key: store[key] for key in store.keys()}
-        seed = store.pop("seed_generator", None)
-        if seed is not None:
-            self.seed_generator.state.assign(seed)
-        super().load_own_variables(store)
