@@ -19,6 +19,7 @@ import vae_tf as vt
 FOLDER = pathlib.Path(__file__).resolve().parent
 RESULTS, README = FOLDER / "published.json", FOLDER / "README.md"
 MARKS = "<!-- the table begins -->\n", "<!-- the table ends -->"
+SUMMARY = "<!-- the summary begins -->\n", "<!-- the summary ends -->"
 AGREES, DIFFERS, UNVERIFIED, NOT_RUN = "agrees", "differs", "unverified", "not run"
 
 
@@ -56,7 +57,7 @@ class Row:
     """A published result, and the function that measures it."""
 
     name: str
-    profile: str  # "cpu" or "gpu"
+    profile: str  # "cpu": minutes; "full": hours
     paper: str
     protocol: str  # of the paper
     differs: str  # what is done differently here
@@ -125,7 +126,7 @@ def over_seeds(values):
 def beyond_zero(quantity, published, difference, images=False):
     """A mean above zero by three standard errors; differences [seed, B], paired."""
     by_seed = difference.mean(axis=1)
-    variance = by_seed.var(ddof=1) / len(by_seed)
+    variance = by_seed.var(ddof=1) / len(by_seed) if len(by_seed) > 1 else 0.0
     if images:
         variance += difference.mean(axis=0).var(ddof=1) / difference.shape[1]
     error = math.sqrt(variance)
@@ -194,15 +195,29 @@ def _section(row, record):
         cells = (check["quantity"], check["published"], number(check["ours"]), check["spread"])
         lines.append(_line(*cells, allowed(check), check["because"], _holds(check)))
     made = f"{record['date']}, {record['versions'].replace(' | ', ', ')}"
-    return [*lines, "", f"Verdict: {record['verdict']}. {made}."]
+    beside = record["figures"].get("remarks")
+    return [*lines, *(["", beside] if beside else []), "", f"Verdict: {record['verdict']}. {made}."]
+
+
+def summary(rows, records):
+    """How many rows have which verdict, a sentence."""
+    measured = [records[row.name]["verdict"] for row in rows if row.name in records]
+    many = {AGREES: "agree", DIFFERS: "differ", UNVERIFIED: UNVERIFIED, NOT_RUN: NOT_RUN}
+    counts = {verdict: measured.count(verdict) for verdict in many}
+    parts = [f"{n} {v if n == 1 else many[v]}" for v, n in counts.items() if n]
+    open_ = len(rows) - len(measured)
+    parts += [f"{open_} unmeasured so far"] if open_ else []
+    return f"**In short.** Of {len(rows)} rows: {', '.join(parts)} ([the table](#the-table)).\n"
 
 
 def write(rows, records, results=RESULTS, readme=README):
     """Both files; what stands around the table in the README stays."""
     results.write_text(json.dumps(records, indent=1, default=float) + "\n", "utf-8")
-    before, _, rest = readme.read_text("utf-8").partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    readme.write_text(before + MARKS[0] + render(rows, records) + MARKS[1] + after, "utf-8")
+    text = readme.read_text("utf-8")
+    for marks, drawn in ((SUMMARY, summary(rows, records)), (MARKS, render(rows, records))):
+        before, _, rest = text.partition(marks[0])
+        text = before + marks[0] + drawn + marks[1] + rest.partition(marks[1])[2]
+    readme.write_text(text, "utf-8")
 
 
 def exit_code(records):

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 def modules():
     """The scripts of benchmarks/ by name; they import each other as they do when run."""
     names = ("published", "table", "peer_environment")
-    names += ("rows_code", "rows_gradients", "rows_linear", "rows_models")
+    names += ("rows_code", "rows_gradients", "rows_linear", "rows_models", "rows_small")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         yield {name: importlib.import_module(name) for name in names}
@@ -93,13 +94,14 @@ class TestTable:
     def test_the_files_are_written_around_what_stands_there(self, table, tmp_path):
         one = row(table, check(table, 1.2))
         results, readme = tmp_path / "published.json", tmp_path / "README.md"
-        readme.write_text(f"before\n{table.MARKS[0]}stale\n{table.MARKS[1]}\nafter\n", "utf-8")
+        parts = [f"{begin}stale\n{end}\n" for begin, end in (table.SUMMARY, table.MARKS)]
+        readme.write_text(f"before\n{''.join(parts)}after\n", "utf-8")
         for _ in range(2):  # the second time changes nothing
             table.write([one], {"name": table.run(one)}, results, readme)
             text = readme.read_text("utf-8")
             assert text.startswith("before\n") and text.endswith("\nafter\n")
             assert "stale" not in text and text.count("| a figure | 1 | 1.2 |") == 1
-            assert text.count("| **no** |") == 1
+            assert text.count("| **no** |") == 1 and "Of 1 rows: 1 differs" in text
         assert json.loads(results.read_text("utf-8"))["name"]["checks"][0]["holds"] is False
 
     def test_each_line_of_a_table_has_as_many_cells(self, table, modules):
@@ -113,8 +115,9 @@ class TestTable:
     def test_the_committed_table_is_that_of_the_committed_figures(self, table, modules):
         records = json.loads(table.RESULTS.read_text("utf-8"))
         rows = modules["published"].ROWS
-        shown = table.README.read_text("utf-8").partition(table.MARKS[0])[2]
-        assert shown.partition(table.MARKS[1])[0] == table.render(rows, records)
+        shown = table.README.read_text("utf-8")
+        assert table.SUMMARY[0] + table.summary(rows, records) + table.SUMMARY[1] in shown
+        assert table.MARKS[0] + table.render(rows, records) + table.MARKS[1] in shown
         assert not MACHINE_PATH.findall(json.dumps(records) + shown)
         assert records.keys() >= {one.name for one in rows if one.profile == "cpu"}
         assert {one.name for one in rows} >= records.keys()
@@ -193,6 +196,11 @@ class TestRows:
         off = figures["log_evidence"] - figures["log_evidence_n_minus_1"]
         assert 0 < off < 8 / 59  # tr(C^-1 S) / 2(N - 1), and the trace is 8 at the maximum
 
+    def test_active_units_of_a_linear_vae(self, modules, table):
+        linear = modules["rows_linear"]
+        measured = linear.lucas_units(linear.Ppca(latents=6, seeds=(0,)), kept=(3,))
+        assert table.verdict(measured.checks) == "agrees"
+
     def test_slope(self, modules):
         """Of exact powers of K; a ratio that was not seen is left out."""
 
@@ -215,21 +223,111 @@ class TestRows:
         error = math.sqrt(np.var(noise.mean(1), ddof=1) / 3 + np.var(noise.mean(0), ddof=1) / 400)
         np.testing.assert_allclose(ordered("", "", noise, images=True).low, 3 * error)
 
-    def test_the_rows_of_the_gpu_run(self, modules, tmp_path, monkeypatch):
+    def test_the_rate_distortion_function(self, modules):
+        """Reverse water-filling, found again from the rate of each optimum."""
+        linear = modules["rows_linear"]
+        x = linear.collapse_data(points=200)
+        for beta in (0.5, 3.0, 20.0):
+            best = vt.diagnostics.predict_collapse(x, beta)
+            found = linear._least_distortion(x, best.rate)
+            np.testing.assert_allclose(found, best.distortion, rtol=1e-9)
+
+    def test_the_looseness_of_the_bound(self, modules):
+        """At a tenth of the size: K = 1 is the KL divergence, and 2 K the distance the variance."""
+        bounds = modules["rows_gradients"]
+        measured = bounds.looseness(bounds.Looseness(examples=5000, seeds=(0,), heavy=(5, 50)))
+        kl, scaled, slope = (one.ours for one in measured.checks)
+        np.testing.assert_allclose([kl, scaled], [0.17227, 1], rtol=0.06)
+        assert -0.95 < slope < -0.3
+
+    def test_the_three_entropies_of_a_linear_model(self, modules, rng):
+        small = modules["rows_small"]
+        model = vt.linear.LinearGaussian.fit(rng.normal(size=(60, 5)) * [3, 2, 1, 1, 1], 2)
+        x = model.mean + np.zeros((3, 5))
+        q_z = model.encode(x)
+        total = small._sum_of_entropies(q_z, model.decode(q_z.mean()))
+        by_hand = np.log(q_z.stddev()).sum(axis=-1).mean()
+        by_hand -= 2.5 * np.log(2 * np.pi * np.e * model.scale**2)
+        np.testing.assert_allclose(total, by_hand, rtol=1e-12)
+
+    def test_the_rows_of_small_models(self, modules, monkeypatch):
+        """Their code, at a scale that has no meaning."""
+        small = modules["rows_small"]
+        scale = small.Small(latents=2, hidden=(4,), epochs=1, seeds=(0,))
+        monkeypatch.setattr(small, "AROUND", (0.5,))
+        monkeypatch.setattr(small, "FREE", ())
+        rows = (small.three_entropies, small.transition, small.free_bits)
+        one = [measure(scale) for measure in rows]
+        assert all(math.isfinite(c.ours) for measured in one for c in measured.checks)
+        assert one[0].checks[0].holds  # a closed form: no training
+
+    def test_the_rows_of_the_full_run(self, modules, tmp_path, monkeypatch):
         """All their code, at a scale that has no meaning; a training that is over is not redone."""
         models = modules["rows_models"]
         monkeypatch.setattr(models, "KEPT", tmp_path)
         tiny = {"stages": ((1, 1e-3),), "batch": 1000, "latents": 2, "hidden": (4,)}
-        tiny |= {"data": ("mnist5k",), "evidence_samples": 3}
-        cells = models.Cells(samples=(2,), held_out=5, seeds=(0,), **tiny)
-        measured = models.iwae_cells(cells)
-        assert math.isfinite(measured.checks[0].ours) and measured.figures["data"] == "mnist5k"
+        tiny |= {"evidence_samples": 3}
+        cells = models.Cells("mnist5k", (2,), held_out=5, seeds=(0,), bracketed=2, **tiny)
+        measured = models.iwae_cell(cells)
+        assert math.isfinite(measured.checks[0].ours) and "k-hat" in measured.figures["remarks"]
+        tiny["data"] = "mnist5k"
         gap = models.Gap(warm_up=1, images=3, chains=2, temperatures=2, max_steps=100, **tiny)
         (parts,), again = (models.inference_gap(gap).figures["runs"] for _ in range(2))
         assert [parts] == again and (tmp_path / "gap-seed0").is_dir()
         np.testing.assert_allclose(
             parts["total"], parts["approximation"] + parts["amortization"], rtol=1e-6
         )
+
+    def test_a_killed_training_goes_on_where_it_stood(self, modules, tmp_path, monkeypatch, rng):
+        """Weights, Adam, the order, pixels, the warm-up and the memory of the best epoch."""
+        models = modules["rows_models"]
+        monkeypatch.setattr(models, "KEPT", tmp_path)
+        x = rng.uniform(size=(60, 6)).astype("float32")
+        held_out = vt.data.binarize(x[:20], seed=0)
+        weights = []
+        for folder, cuts in (("whole", (4,)), ("killed", (1, 3, 4))):
+            for epochs in cuts:
+                scale = models.Fixed(
+                    stages=((epochs, 1e-2),), batch=20, latents=2, hidden=(4,), warm_up=2
+                )
+                objective = vt.objectives.BetaELBO(vt.schedules.LinearWarmup(10))
+                prior = vt.priors.VampPrior(2, x[:3])
+                parts = {"objective": objective, "prior": prior}
+                vae = models.one_layer(scale, 0, x.mean(axis=0), "gated", **parts)
+                models.train(vae, x, scale, 0, True, folder, held_out)
+            weights.append(vae.get_weights())
+        for one, other in zip(*weights, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+    def test_early_stopping_remembers(self, modules, tmp_path):
+        best = modules["rows_models"].Best(tmp_path, warm_up=2, patience=1)
+        ended = []
+        for count in range(7):  # the best epoch is the fourth; those before 2 do not count
+            best.file.write_text(json.dumps([-9.0, -9.5, -9.6, -3.0, -4.0, -5.0, -6.0][:count]))
+            ended.append(best.over())
+        assert ended == [False] * 6 + [True]
+
+    def test_the_fixed_binarisation(self, modules, tmp_path, monkeypatch, rng):
+        models = modules["rows_models"]
+        monkeypatch.setenv("VAE_TF_DATA", str(tmp_path))
+        with pytest.raises(modules["table"].NotRun, match="binarized_mnist.npz"):
+            models.fixed_mnist()
+        bits = (rng.uniform(size=(3, 784)) > 0.5).astype("uint8")
+        packed = np.packbits(bits, axis=-1)
+        np.savez(tmp_path / "binarized_mnist.npz", train=packed, valid=packed, test=packed)
+        with pytest.raises(modules["table"].NotRun, match="not the one"):
+            models.fixed_mnist()
+        monkeypatch.setattr(
+            models, "SPLITS", dict.fromkeys(models.SPLITS, sha256(bits).hexdigest())
+        )
+        for x in models.fixed_mnist():
+            np.testing.assert_array_equal(x, bits.astype("float32"))
+
+    def test_each_row_has_a_text_and_a_function(self, modules):
+        rows, measures = modules["published"].ROWS, modules["published"].MEASURES
+        assert {row.name for row in rows} == measures.keys()
+        assert {row.profile for row in rows} == {"cpu", "full"}
+        assert len(rows) >= 12 + 7
 
     def test_the_learning_rates_are_those_of_the_paper(self, modules):
         stages = modules["rows_models"].BURDA_STAGES
