@@ -185,8 +185,12 @@ class VAE(keras.Model):
         """What `make()` gave for this key, as long as the networks and the prior are the same.
 
         So `vt.evidence` and `vt.gap` compile once for a model and a shape of data. A layer whose
-        attributes were changed by hand is seen after the next `compile`, as in Keras.
+        attributes were changed by hand is seen after the next `compile`, as in Keras. Nothing is
+        kept for a subclass with a `prior`, `encode` or `decode` of its own.
         """
+        asked = "prior", "encode", "decode"
+        if any(getattr(type(self), name) is not getattr(VAE, name) for name in asked):
+            return make()
         return self._kept.get((self.encoder, self.decoder, self.prior_layer), key, make)
 
     # -- one pass, and what training makes of it ---------------------------------------------

@@ -135,3 +135,17 @@ def test_compile_forgets(vae, x, traced):
     vae.compile()
     QUESTIONS["iwae"](vae, x)
     assert len(traced) == 2 * once > 0
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_a_subclass_may_change_its_mind(vae, x):
+    class Tempered(vt.VAE):
+        temperature = 1.0
+
+        def decode(self, z, *args, **kwargs):
+            return super().decode(z / self.temperature, *args, **kwargs)
+
+    tempered = Tempered(vae.encoder, vae.decoder, seed=0)
+    first = QUESTIONS["iwae"](tempered, x)
+    tempered.temperature = 9.0
+    assert not np.allclose(QUESTIONS["iwae"](tempered, x), first)
