@@ -222,6 +222,12 @@ class TestWaterfall:
         texts = vt.plots.waterfall(-1.2, 0.002, -1.201).texts
         assert texts[3].get_text() == "+0.00100"
 
+    def test_a_zero_has_no_minus(self):
+        _, minus_kl, *_ = vt.plots.waterfall(20.0, 0.0, 15.0).texts
+        assert minus_kl.get_text() == "0.00"
+        _, _, _, gap, _ = vt.plots.waterfall(20.0, 5.0, 15.0 - 1e-4).texts
+        assert gap.get_text() == "+0.00"
+
     @pytest.mark.parametrize("numbers", [(np.nan, 1, 2), (1, [1, 2], 3), (1, 2, np.inf)])
     def test_what_cannot_be_drawn(self, numbers):
         with pytest.raises(ValueError, match="Expected three finite numbers, in nats. Received"):

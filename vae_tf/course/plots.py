@@ -152,6 +152,7 @@ def waterfall(
     values = top, -kl, elbo, log_p - elbo, log_p
     for i, (at, value) in enumerate(zip(highest, values, strict=True)):
         sign = "+" if i == 3 else ""
+        value = round(value, digits) + 0.0  # no minus before a zero
         label = f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
         ax.annotate(label, (i, at), (0, 5), textcoords="offset points", ha="center", va="bottom")
     ax.set_xticks(range(5), ["reconstruction", "\N{MINUS SIGN} KL", "ELBO", "+ gap", "log p(x)"])
