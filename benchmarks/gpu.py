@@ -4,31 +4,28 @@
     python benchmarks/gpu.py --quick    # tiny: does it work? writes nothing
 
 The model is that of speed.py (784-200-200-50, tanh), the data are the 4,000 digits of mnist5k,
-binarised, as often as needed. Six parts, each can be had alone (`--part`):
+binarised, as often as needed. Five parts, each can be had alone (`--part`):
 
     steps       a training epoch at batch 100 as one program
-    batches     images a second as the batch grows, and the share of the chip's arithmetic
+    batches     images a second as the batch grows
     evaluation  the 5,000-sample bound
     sweep       24 values of beta as one program, against 24 runs of `fit`
-    precision   TF32 and mixed precision: the ELBO in nats, and the speed
     lessons     all notebooks, as `make course` runs them
 
 Writes benchmarks/gpu.json and the pages that quote it; figures of a CPU say nothing about a GPU.
 """
 
 import argparse
-import contextlib
-import dataclasses
 import datetime
 import math
 import os
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import pages
 import table
@@ -41,8 +38,7 @@ import speed_fit  # isort: skip  (of peers/, which speed_contenders puts on the 
 import speed_protocol as protocol  # isort: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """How much is measured: enough to fill a GPU."""
 
     examples: int = 60_000
@@ -51,13 +47,12 @@ class Scale:
     samples: int = 5_000
     models: int = 24
     epochs: int = 5
-    product: int = 8_192  # rows and columns of the matrices of the ceiling
     rounds: int = 5
     lessons: tuple = ()  # all
 
 
-ON_CPU = Scale(2_000, (100, 400), 20, 1_000, 4, 2, 1_024, 3, ("00_notation",))
-QUICK = Scale(200, (50, 100), 5, 50, 2, 1, 64, 2, ("00_notation",))
+ON_CPU = Scale(2_000, (100, 400), 20, 1_000, 4, 2, 3, ("00_notation",))
+QUICK = Scale(200, (50, 100), 5, 50, 2, 1, 2, ("00_notation",))
 
 
 def make(steps_of_a_program=1, **options):
@@ -87,29 +82,11 @@ def steps(scale):
     return {"steps a second, batch 100": scale.examples / 100 / seconds}
 
 
-def arithmetic_of_an_image():
-    """Multiplications and additions of the matrix products of a step, for each image."""
-    products = [rows * columns for rows, columns in protocol.shapes(50)]
-    # Forward, into the weights, into the layer below; nobody asks for that into the data.
-    return 2 * (3 * sum(products) - products[0])
-
-
-def ceiling(scale):
-    """Operations a second of one large product of float32 matrices, in the present precision."""
-    a, b = (tf.random.normal([scale.product] * 2, seed=s) for s in (0, 1))
-    # The sum brings one number back: without it the call would return before the product is done.
-    product = tf.function(lambda: tf.reduce_sum(a @ b), jit_compile=False, autograph=False)
-    return 2 * scale.product**3 / median(lambda: product().numpy(), scale.rounds)
-
-
 def batches(scale):
-    top, found = ceiling(scale), {}
+    found = {}
     for batch in scale.batches:
         x = digits(max(scale.examples, 4 * batch) // batch * batch)
-        a_second = len(x) / epoch_of(x, batch, scale.rounds)
-        found[f"images a second, batch {batch}"] = a_second
-        share = a_second * arithmetic_of_an_image() / top
-        found[f"share of the largest product's arithmetic, batch {batch}"] = share
+        found[f"images a second, batch {batch}"] = len(x) / epoch_of(x, batch, scale.rounds)
     return found
 
 
@@ -128,56 +105,11 @@ def sweep(scale):
         betas = np.linspace(0.25, 4.5, scale.models)
         return [make(objective=vt.objectives.BetaELBO(beta)) for beta in betas]
 
-    def apart(vaes):
-        for vae in vaes:
-            vae.fit(x, verbose=0, **how)
-
-    found = {}
-    for name, train in (
-        ("one program", lambda vaes: vt.sweep(vaes, x, verbose=0, **how)),
-        ("one by one", apart),
-    ):
-        vaes = models()
-        _, found[f"{scale.models} models, {name}, s"] = protocol.timed(lambda: train(vaes))  # noqa: B023
-    together, apart = found.values()
+    vaes, others = models(), models()
+    _, together = protocol.timed(lambda: vt.sweep(vaes, x, verbose=0, **how))
+    _, apart = protocol.timed(lambda: [vae.fit(x, verbose=0, **how) for vae in others])
+    found = {f"{scale.models} models, one program, s": together, "one by one, s": apart}
     return found | {"one by one over one program": apart / together}
-
-
-PRECISIONS = {  # policy of Keras, whether TF32 may be used
-    "float32": ("float32", False),
-    "TF32": ("float32", True),
-    "mixed bfloat16": ("mixed_bfloat16", True),
-    "mixed float16": ("mixed_float16", True),
-}
-
-
-@contextlib.contextmanager
-def in_precision(policy, tf32):
-    experimental = tf.config.experimental
-    before = keras.config.dtype_policy(), experimental.tensor_float_32_execution_enabled()
-    keras.config.set_dtype_policy(policy)
-    experimental.enable_tensor_float_32_execution(tf32)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before[0])
-        experimental.enable_tensor_float_32_execution(before[1])
-
-
-def precision(scale):
-    """Speed, the ELBO after equal training, and that of the same weights by the same noise."""
-    x, found, weights = digits(scale.examples), {}, None
-    held_out = vt.data.binarize(vt.data.load("mnist5k").x_test, seed=1).reshape(-1, protocol.EVENT)
-    for name, setting in PRECISIONS.items():
-        with in_precision(*setting):
-            vae = make(math.ceil(len(x) / 100))
-            seconds = median(lambda: vae.fit(x, batch_size=100, verbose=0), scale.epochs)  # noqa: B023
-            found[f"steps a second, {name}"] = len(x) / 100 / seconds
-            for words in ("ELBO after equal training", "ELBO of float32's weights"):
-                found[f"{words}, {name}"] = np.mean(vae.elbo(held_out, 10, seed=0).elbo)
-                weights = weights or vae.get_weights()
-                vae.set_weights(weights)
-    return found
 
 
 def lessons(scale):
@@ -187,14 +119,7 @@ def lessons(scale):
     return {f"{words}, s": seconds, "of them ended well": run.returncode == 0}
 
 
-PARTS = {
-    "steps": steps,
-    "batches": batches,
-    "evaluation": evaluation,
-    "sweep": sweep,
-    "precision": precision,
-    "lessons": lessons,
-}
+PARTS = {part.__name__: part for part in (steps, batches, evaluation, sweep, lessons)}
 
 
 def main(arguments=None):
@@ -215,7 +140,7 @@ def main(arguments=None):
             print(f"{part:<11}{name}: {value:,g}", flush=True)
         records[part] = {
             "figures": found,
-            "scale": dataclasses.asdict(scale),
+            "scale": scale._asdict(),
             "machine": table.machine(),
             "versions": vt.about(),
             "date": datetime.date.today().isoformat(),

@@ -24,11 +24,11 @@ from table import FOLDER
 
 ROOT = FOLDER.parent
 PICTURE = ROOT / "docs" / "speed.png"
-RENDER = {
-    "training": speed_training.render,
-    "evaluation": speed_evaluation.render,
-    "waiting": speed_waiting.render,
-    "growth": speed_growth.render,
+PARTS = {
+    "training": speed_training,
+    "evaluation": speed_evaluation,
+    "waiting": speed_waiting,
+    "growth": speed_growth,
 }
 WORDS = "no one two three four five six seven eight nine ten eleven twelve".split()
 
@@ -50,7 +50,7 @@ def the_speed(records):
         cells = (table.obtained(check["ours"]), check["published"], check["because"], holds)
         lines.append(table._line(check["quantity"], *cells))
     for part, record in records.items():
-        lines += ["", f"### Speed: {part}", "", *RENDER[part](record), ""]
+        lines += ["", f"### Speed: {part}", "", *PARTS[part].render(record), ""]
         if record["missing"]:
             lines += [f"Without peers: {'; '.join(record['missing'])}.", ""]
         lines.append(made(record))
@@ -85,14 +85,12 @@ def the_targets(records):
 def the_steps(records):
     """The table of docs/how_fast.md: milliseconds a step of the one model at three batches."""
     cells = [one for one in records["training"]["cells"] if one["latents"] == 50]
-    cells = sorted((one for one in cells if one.get("model", "mlp") == "mlp"), key=_batch)
+    cells = sorted(
+        (one for one in cells if one.get("model", "mlp") == "mlp"), key=lambda cell: cell["batch"]
+    )
     names = {"keras_guide", "torch", "fit_short", "fit", "bare", "products"}
-    lines = table._head("milliseconds a step", *(f"batch {_batch(cell)}" for cell in cells))
+    lines = table._head("milliseconds a step", *(f"batch {cell['batch']}" for cell in cells))
     return "\n".join([*lines, *speed_training.rows(cells, _milliseconds, names)])
-
-
-def _batch(cell):
-    return cell["batch"]
 
 
 def _milliseconds(cell, name):
@@ -172,16 +170,18 @@ def the_evidence(records):
     """How many published results were found again."""
     from published import ROWS
 
-    verdicts = [records[row.name]["verdict"] for row in ROWS if row.name in records]
-    agree, others = verdicts.count(table.AGREES), len(verdicts) - verdicts.count(table.AGREES)
+    verdicts = [records[row.name]["verdict"] if row.name in records else "" for row in ROWS]
+    agree, differ, unverified = map(verdicts.count, (table.AGREES, table.DIFFERS, table.UNVERIFIED))
     parts = [
         f"Figures of {_word(agree)} published results are measured again within what was allowed "
         "beforehand, row by row in\n[Published versus obtained](benchmarks/README.md)"
     ]
-    if others:
-        parts.append(f"{_word(others)} measured otherwise")
-    if open_ := len(ROWS) - len(verdicts):
-        parts.append(f"{_word(open_)} not measured so far")
+    others = {
+        "differing": differ,
+        "unverified": unverified,
+        "not measured so far": len(verdicts) - agree - differ - unverified,
+    }
+    parts += [f"{_word(count)} {words}" for words, count in others.items() if count]
     return "; ".join(parts) + "."
 
 

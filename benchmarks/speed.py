@@ -21,22 +21,12 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pages
-import speed_evaluation
-import speed_growth
-import speed_training
-import speed_waiting
 import table
+from pages import PARTS
 from peer_environment import CACHE, peer_python
 from table import NotRun
 
 import vae_tf as vt
-
-PARTS = {
-    "training": speed_training,
-    "evaluation": speed_evaluation,
-    "waiting": speed_waiting,
-    "growth": speed_growth,
-}
 
 
 def measure(part, python, quick=False):

@@ -130,6 +130,14 @@ class Fit:
 
     def load(self, **about):
         self.about, self.vae = about, make(**about)
+        decoder = keras.Sequential(self.vae.decoder.layers[:-1])
+        self.decoder = tf.function(decoder, autograph=False)
+
+    def decode(self, decoded, **_):
+        """The decoder alone, a thousand at a time: the floor where there are convolutions."""
+        z = tf.zeros([1000, self.about["latents"]])
+        for _ in range(-(-decoded // 1000)):
+            self.decoder(z)
 
     def evaluate(self, x, function, seed, **settings):
         x = inputs(self.about["model"], x)

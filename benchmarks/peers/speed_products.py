@@ -3,7 +3,7 @@
     python speed_products.py numpy|torch|tensorflow
 
 Through three libraries, because none has the fastest product on every machine; the fastest of them
-counts. Of a decoder with convolutions, these; NumPy has none.
+counts.
 """
 
 import importlib
@@ -83,51 +83,6 @@ def through_tensorflow(products):
     return run
 
 
-# The decoder of "conv": the sizes of its convolutions, [channels in, out], and whether they double.
-CONVOLUTIONS = (64, 64, True), (64, 32, True), (32, 1, False)
-
-
-def convolutions_through_torch(latents):
-    import torch
-    from torch.nn import functional
-
-    z, first = (torch.from_numpy(matrix(*of)) for of in ((CHUNK, latents), (latents, 64 * 49)))
-    kernels = [
-        torch.from_numpy(matrix(*((i, o) if up else (o, i)), 3, 3)) for i, o, up in CONVOLUTIONS
-    ]
-
-    def run():
-        with torch.inference_mode():
-            h = (z @ first).reshape(-1, 64, 7, 7)
-            for w, (_, _, up) in zip(kernels, CONVOLUTIONS, strict=True):
-                if up:
-                    h = functional.conv_transpose2d(h, w, stride=2, padding=1, output_padding=1)
-                else:
-                    h = functional.conv2d(h, w, padding=1)
-
-    return run
-
-
-def convolutions_through_tensorflow(latents):
-    import tensorflow as tf
-
-    z, first = (tf.Variable(matrix(*of)) for of in ((CHUNK, latents), (latents, 64 * 49)))
-    kernels = [tf.Variable(matrix(3, 3, *((o, i) if up else (i, o)))) for i, o, up in CONVOLUTIONS]
-
-    @tf.function(autograph=False)
-    def run():
-        h, side = tf.reshape(z @ first, [-1, 7, 7, 64]), 7
-        for w, (_, o, up) in zip(kernels, CONVOLUTIONS, strict=True):
-            if up:
-                side *= 2
-                h = tf.nn.conv2d_transpose(h, w, [CHUNK, side, side, o], 2)
-            else:
-                h = tf.nn.conv2d(h, w, 1, "SAME")
-        return h
-
-    return run
-
-
 class Products:
     def __init__(self, library):
         self.library = library
@@ -144,12 +99,9 @@ class Products:
         for step in self.steps * epochs:
             step()
 
-    def load(self, model, latents, **_):
-        if model == "conv":
-            self.forward = globals()[f"convolutions_through_{self.library}"](latents)
-        else:
-            self.forward = self.through(of_decoder(CHUNK, latents))
-            self.back = self.through(of_decoder(CHUNK, latents, back=True))
+    def load(self, latents, **_):
+        self.forward = self.through(of_decoder(CHUNK, latents))
+        self.back = self.through(of_decoder(CHUNK, latents, back=True))
 
     def decode(self, decoded, back):
         """The products of so many decodings, and of so many gradients into z."""

@@ -141,6 +141,12 @@ class Torch:
         return unload(self.encoder, self.decoder)
 
     @torch.inference_mode()
+    def decode(self, decoded, **_):
+        """The decoder alone, a thousand at a time: the floor where there are convolutions."""
+        for _ in range(-(-decoded // 1000)):
+            self.decoder(torch.zeros(1000, self.decoder[0].in_features))
+
+    @torch.inference_mode()
     def evaluate(self, x, function, seed, num_samples):
         """log 1/K sum_k w_k, the mean over x; some examples at a time, or some samples of one."""
         assert function == "iwae", function

@@ -77,21 +77,14 @@ def recorded(modules):
 class TestSameModel:
     """The floor and the judge compute what the package computes."""
 
-    def test_loss_and_gradients_of_the_bare_loop(self, modules, weights, x, rng):
+    def test_loss_of_the_bare_loop(self, modules, weights, x, rng):
         noise = rng.normal(size=(7, 3)).astype("float32")
         vae = modules["speed_fit"].make(latents=3, weights=weights)
-        with tf.GradientTape() as tape:
-            q_z = vae.encode(x)
-            p_x = vae.decode(q_z.mean() + q_z.stddev() * noise)
-            elbo = p_x.log_prob(x) - vt.elbo.kl(q_z, vae.prior)
-            loss = -tf.reduce_mean(elbo)
-        expected = tape.gradient(loss, vae.trainable_variables)
-        found, gradients = modules["speed_bare"].gradients(
-            [tf.constant(w) for w in weights], tf.constant(x), noise
-        )
-        np.testing.assert_allclose(found, loss, rtol=1e-5)  # sums of 784 float32 terms
-        for one, other in zip(gradients, expected, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+        q_z = vae.encode(x)
+        p_x = vae.decode(q_z.mean() + q_z.stddev() * noise)
+        expected = -tf.reduce_mean(p_x.log_prob(x) - vt.elbo.kl(q_z, vae.prior))
+        found = modules["speed_bare"].loss_of(weights, x, noise)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)  # sums of 784 float32 terms
 
     def test_adam_of_the_bare_loop(self, modules, rng):
         """As Keras' Adam, step by step; the two place epsilon differently, by 1e-7 / |gradient|."""
@@ -116,7 +109,7 @@ class TestSameModel:
             contender = bare.Bare()
             contender.prepare(x, 3, weights=weights)
             found = contender.train(2)
-        expected, _ = bare.gradients([tf.constant(w) for w in weights], tf.constant(x), 0.0)
+        expected = bare.loss_of(weights, x, 0.0)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
     @pytest.mark.parametrize("scale", ["softplus of one", "log variance"])
@@ -366,7 +359,7 @@ class TestPages:
 
 
 STAND_IN = """
-import sys
+import sys, time
 sys.path.insert(0, {peers!r})
 import speed_protocol as protocol
 
@@ -377,16 +370,21 @@ class StandIn:
         self.held = weights
 
     def train(self, epochs):
+        time.sleep(0.001)
         return 1.0
 
     def weights(self):
-        return self.held
+        return self.held or [0.0]
 
     def load(self, weights, **_):
         self.held = weights
 
     def evaluate(self, x, function, seed, **_):
+        time.sleep(0.001)
         return -90.0 - len(x)
+
+    def decode(self, decoded, back):
+        time.sleep(0.001)
 
     def count(self, x, **_):
         return [len(x), 0, 0]
@@ -447,11 +445,6 @@ class TestGpu:
     def test_everything_but_the_long_parts_runs_on_a_cpu(self, modules, capsys):
         assert modules["gpu"].main(["--quick", "--part", "steps", "batches", "evaluation"]) == 0
         assert "There is no GPU" in capsys.readouterr().out
-
-    def test_the_arithmetic(self, modules):
-        # Three products a matrix, two operations each, but no gradient into the data.
-        matrices = [784 * 200, 200 * 200, 200 * 100, 50 * 200, 200 * 200, 200 * 784]
-        assert modules["gpu"].arithmetic_of_an_image() == 6 * sum(matrices) - 2 * 784 * 200
 
     def test_its_table(self, modules):
         about = {"machine": "a chip", "date": "2026-01-01", "versions": "vae_tf 0"}
