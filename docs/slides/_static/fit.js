@@ -4,7 +4,8 @@ addEventListener("load", () => {
     const slide = Reveal.getCurrentSlide();
     for (const formula of slide.querySelectorAll('mjx-container[display="true"]')) {
       const size = formula.querySelector("mjx-math")?.offsetWidth ?? 0;
-      if (size > slide.clientWidth) formula.style.fontSize = `${(88 * slide.clientWidth) / size}%`;
+      const now = parseFloat(formula.style.fontSize) || 100;  // per cent, as MathJax has set it
+      if (size > slide.clientWidth) formula.style.fontSize = `${(0.97 * now * slide.clientWidth) / size}%`;
     }
     for (let size = 95; size >= 70 && slide.scrollHeight > 720; size -= 5) slide.style.fontSize = `${size}%`;
   };
