@@ -128,7 +128,7 @@ def execute(notebook, name, folder, log, kernel="python3"):
     return progress, asyncio.run(alone())
 
 
-async def _execute(notebook, progress, folder, log, kernel="python3", cores=None):
+async def _execute(notebook, progress, folder, log, kernel="python3"):
     """Runs a notebook in place and returns the error or None.
 
     Now and then a message between the runner and a kernel is lost, and both wait for ever: a
@@ -136,14 +136,14 @@ async def _execute(notebook, progress, folder, log, kernel="python3", cores=None
     """
     for last in (False, True):
         trial = copy.deepcopy(notebook)
-        error = await _attempt(trial, progress, folder, log, kernel, cores)
+        error = await _attempt(trial, progress, folder, log, kernel)
         if last or not isinstance(error, (CellTimeoutError, DeadKernelError)):
             break
     notebook.update(trial)
     return error
 
 
-async def _attempt(notebook, progress, folder, log, kernel, cores):
+async def _attempt(notebook, progress, folder, log, kernel):
     client = NotebookClient(
         notebook,
         kernel_name=kernel,
@@ -154,7 +154,7 @@ async def _attempt(notebook, progress, folder, log, kernel, cores):
         on_cell_start=progress.advance,
         on_cell_executed=progress.passed,
     )
-    work = client.async_execute(stderr=log, env=os.environ | threads(cores))  # stderr: not of cells
+    work = client.async_execute(stderr=log)  # what the kernel says outside of its cells
     try:
         await _beside(work, _look_again(client))
     except FAILURES as error:
@@ -162,12 +162,6 @@ async def _attempt(notebook, progress, folder, log, kernel, cores):
             raise asyncio.CancelledError from error
         return error
     return None
-
-
-def threads(cores):
-    """Environment variables that keep a kernel to some cores; none without a number."""
-    names = "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
-    return {name: str(cores) for name in names if cores and name not in os.environ}
 
 
 def normalise(notebook):
@@ -231,13 +225,13 @@ def _indent(text):
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-async def run(path, output, in_place, board, cores):
+async def run(path, output, in_place, board):
     """Runs the notebook of one file and writes it; returns its headlines and its cells' seconds."""
     notebook = nbformat.read(path, as_version=4)
     progress = Progress(path.stem, len(notebook.cells), board.stream)
     board.begin(progress)
     with open(output / "kernel.log", "a", encoding="utf-8") as log:
-        error = await _execute(notebook, progress, path.parent, log, cores=cores)
+        error = await _execute(notebook, progress, path.parent, log)
     target = path if in_place and not error else output / path.name
     nbformat.write(normalise(notebook), target)
     board.end(progress, "failed" if error else "ok")
@@ -253,17 +247,15 @@ async def run_all(paths, output, in_place, jobs, stream=None):
     If one fails, all end, and the result is None.
     """
     waiting, found, board = [*paths], {}, Board(len(paths), stream)
-    jobs = min(jobs, len(paths))
-    cores = max(1, available_cores() // jobs) if jobs > 1 else None
 
     async def worker():
         while waiting:
             path = waiting.pop(0)
-            found[path.stem] = await run(path, output, in_place, board, cores)
+            found[path.stem] = await run(path, output, in_place, board)
 
     async def together():
         async with asyncio.TaskGroup() as group:  # an error in one task ends the others
-            for _ in range(jobs):
+            for _ in range(min(jobs, len(paths))):
                 group.create_task(worker())
 
     try:

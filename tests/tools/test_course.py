@@ -162,14 +162,6 @@ def test_jobs_come_from_workers_then_from_cores_and_memory(monkeypatch):
     assert course.jobs_by_default() == 1
 
 
-def test_a_kernel_keeps_to_its_cores_unless_told_otherwise(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert course.threads(None) == {}
-    assert course.threads(2)["OMP_NUM_THREADS"] == "2"
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert "OMP_NUM_THREADS" not in course.threads(2)
-
-
 def test_the_line_of_a_terminal_gives_way_to_lines_that_stay():
     class Terminal(io.StringIO):
         def isatty(self):
