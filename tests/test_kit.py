@@ -297,12 +297,12 @@ def test_the_autograder_marks_a_file_alone(tried, tmp_path):
     submission = kit.solution(kit.master(name), folder, kit.EXAMPLE)
     nbformat.write(kit.answered(submission, given), tmp_path / "a.ipynb")
     kit.inside("grade", name, tmp_path / "a.ipynb", "--output", folder.parent)
-    head, row = (folder / "marks.csv").read_text("utf-8").splitlines()
+    head, row = (tmp_path / "marks" / "marks.csv").read_text("utf-8").splitlines()
     row = dict(zip(head.split(","), row.split(","), strict=True))
     got, words = results[what]
     assert {question: float(row[question]) for question in got} == got
     assert row["student"] == str(kit.EXAMPLE)
-    feedback = (folder / "marks" / "a.txt").read_text("utf-8")
+    feedback = (tmp_path / "marks" / "a.txt").read_text("utf-8")
     assert all(line in feedback for said in words.values() for line in said)
 
 

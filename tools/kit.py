@@ -325,9 +325,10 @@ def student_of(notebook):
 
 
 def grade_all(paths, folder):
-    """Grades submissions: a row each in marks.csv, and a text for each student beside it."""
+    """Grades submissions: beside them marks/marks.csv, a row each, and a text for each student."""
     rows, archive = [], folder / "autograder.zip"
-    (folder / "marks").mkdir(exist_ok=True)
+    marked = Path(paths[0]).parent / "marks"
+    marked.mkdir(exist_ok=True)
     for path in map(Path, paths):
         marks, words = grade(path, archive)
         student = student_of(read(path))
@@ -335,9 +336,9 @@ def grade_all(paths, folder):
         said = []
         for name, got in marks.items():
             said += [f"{name}: {got:g}\n", *(f"  {line}\n" for line in words[name])]
-        (folder / "marks" / f"{path.stem}.txt").write_text("".join(said), encoding="utf-8")
+        (marked / f"{path.stem}.txt").write_text("".join(said), encoding="utf-8")
         print(f"{path.name}: {rows[-1]['sum']:g} marks by tests, student {student}", flush=True)
-    with open(folder / "marks.csv", "w", newline="", encoding="utf-8") as file:
+    with open(marked / "marks.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

@@ -25,8 +25,9 @@ FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab, 
 
 
 def notebooks(root=ROOT):
-    """The notebooks in their order."""
-    return sorted((root / "notebooks").glob("[!._]*.ipynb"))
+    """The notebooks in their order; a copy beside them, or a reader's own, is none of them."""
+    found = (root / "notebooks").glob("*.ipynb")
+    return sorted(path for path in found if re.fullmatch(r"\d\d[a-z]?_\w+\.ipynb", path.name))
 
 
 def repository(root=ROOT):

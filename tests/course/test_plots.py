@@ -236,9 +236,10 @@ class TestWaterfall:
 
 class TestShow:
     def test_the_picture_carries_its_text(self, monkeypatch):
-        import IPython.display
+        import IPython
 
         shown = {}
+        monkeypatch.setattr(IPython, "get_ipython", object)
         monkeypatch.setattr(
             IPython.display, "display", lambda data, **kw: shown.update(kw, data=data)
         )
@@ -249,6 +250,14 @@ class TestShow:
         assert shown["data"]["image/png"].startswith("iVBOR")  # a PNG, in base64
         assert shown["metadata"]["image/png"]["width"] == 576  # six inches
         assert not plt.get_fignums()
+
+    def test_a_script_prints_no_picture(self, monkeypatch, capsys):
+        opened = []
+        monkeypatch.setattr(plt, "show", lambda: opened.append(plt.get_fignums()))
+        vt.plots.curves([1, 2], {"KL": [0.3, 36.0]}, "step", "KL [nats]")
+        vt.plots.show("The KL rises from 0.3 to 36 nats.")
+        assert len(opened[0]) == 1 and capsys.readouterr().out == ""
+        plt.close()
 
     @pytest.mark.parametrize("alt", ["", "  ", None])
     def test_no_text(self, alt):

@@ -73,8 +73,8 @@ def show(alt: str) -> None:
     >>> ax = vt.plots.curves([1, 2], {"KL": [0.3, 36.0]}, "step", "KL [nats]")
     >>> vt.plots.show("The KL rises from 0.3 to 36 nats in one step.")  # doctest: +SKIP
     """
+    import IPython
     import matplotlib.pyplot as plt
-    from IPython.display import display
     from PIL import Image  # which Matplotlib brings
 
     if not isinstance(alt, str) or not alt.strip() or not plt.get_fignums():
@@ -84,6 +84,9 @@ def show(alt: str) -> None:
             f"Received: alt={alt!r}, {figures} open figures"
         )
     figure = plt.gcf()
+    if IPython.get_ipython() is None:  # a script: in a window, where there is one
+        plt.show()
+        return
     with io.BytesIO() as drawn, io.BytesIO() as file:
         figure.savefig(drawn, format="png", dpi=_DPI)
         # 256 colours show no difference, and take a third of the bytes in a notebook.
@@ -94,7 +97,7 @@ def show(alt: str) -> None:
     width = round(figure.get_figwidth() * 96)  # in pixels of a page, of which an inch has 96
     plt.close(figure)
     data = {"image/png": base64.b64encode(picture).decode(), "text/plain": alt}
-    display(data, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
+    IPython.display.display(data, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
 
 
 def waterfall(
