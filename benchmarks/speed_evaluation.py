@@ -1,5 +1,6 @@
 """How fast is evaluation? Each estimate against the matrix products of the decodings it takes."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,8 @@ CASES = (
     Case("bracket", "mlp", 50, 5, CHAINS | {"num_simulated": 5}),
     Case("decompose", "mlp", 10, 100, {"num_samples": 500, "max_steps": 1000}, (500, 5000)),
 )
+LARGEST = {"mlp": 100_000, "conv": 5_000}  # decodings for a floor: more are proportional
+LONG = 20.0  # seconds: what takes longer is called once more only
 EPOCHS = {"mlp": 30, "conv": 3}  # of training before
 TINY = (
     Case("elbo", "conv", 2, 2, {"num_samples": 20}),
@@ -58,11 +61,10 @@ def measure(python, folder, *, rounds, epochs, cases):
     """Every case, one after the other, of models that are trained once."""
     np.save(folder / "x.npy", contenders.digits(4000))
     record, weights = {"rounds": rounds, "cases": [], "peers": {}, "missing": []}, {}
-    for case in cases:
-        model = {"model": case.model, "latents": case.latents}
-        names = ("fit", *PRODUCTS) if case.model == "mlp" else ("fit", "torch")
-        names += TORCH if case.function == "iwae" else ()
-        with contenders.Processes(names, python) as processes:
+    with contenders.Processes(("fit", *TORCH, *PRODUCTS), python) as processes:
+        record["peers"], record["missing"] = processes.versions, processes.missing
+        for case in cases:
+            model = {"model": case.model, "latents": case.latents}
             if case[1:3] not in weights:
                 path = weights[case[1:3]] = folder / f"{case.model}{case.latents}.npz"
                 processes["fit"].ask("prepare", x=folder / "x.npy", batch=128, **model)
@@ -70,41 +72,47 @@ def measure(python, folder, *, rounds, epochs, cases):
                 processes["fit"].ask("save", path=path)
             model["weights"] = weights[case[1:3]]
             record["cases"].append(_estimate(processes, case, model, folder, rounds))
-            record["peers"] |= processes.versions
-            record["missing"] += [why for why in processes.missing if why not in record["missing"]]
+    for case, found in zip(cases, record["cases"], strict=True):
+        model = {"model": case.model, "latents": case.latents, "weights": weights[case[1:3]]}
         for name in ("fit", "torch") if case.peaks else ():
-            if name in record["cases"][-1]["seconds"]:
+            if name in found["seconds"]:
                 peaks = [_peak(name, python, case, model, k, folder) for k in case.peaks]
-                record["cases"][-1].setdefault("peak", {})[name] = peaks
+                found.setdefault("peak", {})[name] = peaks
     return record
 
 
 def _estimate(processes, case, model, folder, rounds):
     """One case. The first call, which traces and compiles, is timed by itself."""
-    for name, process in processes.items():
-        # PyTorch's convolutions are its own: of them only the speed is asked.
-        own = name == "torch" and case.model == "conv"
-        process.ask("load", **model | ({"weights": None} if own else {}))
     details = {"x": folder / "x.npy", "images": case.images, "function": case.function}
     details |= case.settings
+    floors = {"tensorflow": "fit", "mkl": "torch"}  # of convolutions: the decoder itself
+    if case.model != "conv":
+        floors = {name: name for name in PRODUCTS}
+    asked = ("fit", *TORCH) if case.function == "iwae" else ("fit",)
+    for name in {*asked, *floors.values()} & processes.keys():
+        own = (
+            name != "fit" and case.model == "conv"
+        )  # PyTorch's convolutions have weights of theirs
+        processes[name].ask("load", **model | ({"weights": None} if own else {}))
     decoded, back, traced = processes["fit"].ask("count", **details, seed=0)["value"]
+    share = min(1.0, LARGEST[case.model] / (decoded + back))  # of the floor, then scaled up
 
     def evaluate(process):
         return lambda i: process.ask("evaluate", **details, seed=i)
 
     def decode(process):
-        return lambda _: process.ask("decode", decoded=decoded, back=back)
+        part = {"decoded": math.ceil(share * decoded), "back": math.ceil(share * back)}
 
-    floors = (
-        {"tensorflow": "fit", "mkl": "torch"}
-        if case.model == "conv"
-        else {name: name for name in PRODUCTS}
-    )
-    asked = ("fit", *TORCH) if case.function == "iwae" else ("fit",)
+        def ask(_):
+            answer = process.ask("decode", **part)
+            return answer | {"seconds": answer["seconds"] / share}
+
+        return ask
+
     questions = {name: evaluate(processes[name]) for name in asked if name in processes}
     questions |= {to: decode(processes[name]) for to, name in floors.items() if name in processes}
     first = {name: question(100)["seconds"] for name, question in questions.items()}
-    answers = contenders.in_turns(questions, rounds)
+    answers = contenders.in_turns(questions, rounds if first["fit"] < LONG else 1)
     times = contenders.seconds(answers)
     contenders.show(f"{case.words}: {decoded:,} decodings, {back:,} gradients", times)
     about = {"function": case.function, "model": case.model, "latents": case.latents}

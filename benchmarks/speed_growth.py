@@ -15,7 +15,7 @@ LINEAR = 0.95, 1.05
 FULL = {
     "rounds": 3,
     "axes": {
-        "examples": (8_000, 16_000, 32_000, 64_000),  # N, of an epoch in batches of 128
+        "examples": (16_000, 32_000, 64_000),  # N, of an epoch in batches of 128
         "samples": (10_000, 20_000, 40_000),  # K, for 50 images
         "batches": (8, 32, 128, 512, 2048),
         "replicas": (1, 2),

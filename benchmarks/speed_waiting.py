@@ -11,7 +11,7 @@ from speed_contenders import LABELS, Process, at_least, at_most, ratio
 
 NAMES = "auto", "keras", "torch"
 LATER = 1.05  # the first epoch of `fit` over that of Keras' own, at most
-FULL = {"images": 4000, "lengths": ((1, 5), (10, 3), (100, 3))}  # epochs, and rounds of them
+FULL = {"images": 4000, "lengths": ((1, 3), (10, 2), (100, 2))}  # epochs, and rounds of them
 QUICK = {"images": 300, "lengths": ((1, 1), (3, 1))}
 
 LONG = 2000  # steps, from which on `fit` shall not be slower than PyTorch
