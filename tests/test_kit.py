@@ -26,7 +26,9 @@ sys.path.insert(0, str(kit.COURSEWORK))
 NAMES = [path.stem for path in kit.masters()]
 each = pytest.mark.parametrize("name", NAMES)
 # An assignment that trains networks takes minutes to try: `make test-all` does it.
-trains = {path.stem for path in kit.masters() if ".fit(" in path.read_text("utf-8")}
+trains = {
+    path.stem for path in kit.masters() if re.search(r"\.fit\(|sweep\(", path.read_text("utf-8"))
+}
 each_trial = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in trains)) for n in NAMES]
 )
