@@ -38,7 +38,7 @@ CELLS = (
         "mlp", 512, 50, 12, tuple(name for name in ALL if name not in ("keras", "torch_compiled"))
     ),
     Cell("mlp", 128, 2, 12, FEW),
-    Cell("conv", 128, 10, 1, ("fit", "fit_short", "keras_guide", "keras", "torch")),
+    Cell("conv", 128, 10, 1, ("fit", "keras_guide", "keras", "torch")),
     Cell("counts", 50, 10, 40, ("fit", "fit_short", "keras", "torch")),
 )
 FULL = {"rounds": 5, "images": 4000, "cells": CELLS}

@@ -119,7 +119,9 @@ class Fit:
         self.x, self.batch = inputs(model, x), batch
         with replicated(replicas) if replicas else contextlib.nullcontext():
             self.vae = make(model, latents, weights)
-            self.vae.compile("adam", jit_compile=self.jit_compile)  # Adam(1e-3)
+            # XLA's convolutions take minutes on a CPU: there `fit` decides for itself.
+            jit_compile = "auto" if model == "conv" else self.jit_compile
+            self.vae.compile("adam", jit_compile=jit_compile)  # Adam(1e-3)
 
     def train(self, epochs):
         history = self.fit(self.vae, self.x, batch_size=self.batch, epochs=epochs, verbose=0)
