@@ -383,8 +383,9 @@ class VAE(keras.Model):
         (`vae_tf/_fit/engine.py`): as many as `compile(steps_per_execution=...)` says; by default a
         tenth of an epoch, or a hundred where that is more, and one at a time for a callback that
         looks at batches. An array is shuffled by the model's own seed. XLA compiles the steps on a
-        GPU, and on a CPU in trainings of 2,000 steps or more, unless `compile(jit_compile=False)`;
-        the numbers are the same, to rounding.
+        GPU, and on a CPU in trainings of 2,000 steps or more, if the networks have no convolutions
+        (XLA's take some five times as long there) and `compile(jit_compile=False)` does not forbid
+        it; the numbers are the same, to rounding.
 
         Args:
             x: an array [N, *event], a data frame, a `tf.data.Dataset`, a `PyDataset` such as

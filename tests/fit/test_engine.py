@@ -467,6 +467,18 @@ class TestCompilation:
         never.fit(X, batch_size=8, epochs=2, verbose=0)
         assert {key[-1] for key in never.train_function._programs} == {False}
 
+    def test_convolutions_use_it_only_where_they_are_told_to(self, monkeypatch):
+        """On a CPU XLA's own take some five times as long as TensorFlow's."""
+        monkeypatch.setattr(engine, "_LONG", 1)
+        x = np.zeros((16, 4, 4, 1), "float32")
+        for choice, used in (("auto", False), (True, True)):
+            encoder = vt.networks.conv_encoder(x.shape[1:], vt.layers.NormalDiag(2), (2,))
+            decoder = vt.networks.conv_decoder(2, vt.layers.Bernoulli(x.shape[1:]), (2,))
+            vae = vt.VAE(encoder, decoder, seed=0)
+            vae.compile("sgd", jit_compile=choice)
+            vae.fit(x, batch_size=8, verbose=0)
+            assert {key[-1] for key in vae.train_function._programs} == {used}
+
     def test_what_xla_cannot_compile_is_trained_without(self):
         class ByHand(vt.objectives.ELBO):
             def __call__(self, forward, terms=None):

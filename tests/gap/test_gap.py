@@ -72,7 +72,7 @@ def known_parts(model, x):
 @pytest.fixture
 def graph(monkeypatch):
     """Plain graphs, which are made in a fraction of the time, where XLA is not the question."""
-    monkeypatch.setattr(best_q, "Compiled", lambda f: tf.function(f, autograph=False))
+    monkeypatch.setattr(best_q, "Compiled", lambda f, _xla: tf.function(f, autograph=False))
 
 
 class TestLinear:
@@ -582,7 +582,7 @@ class TestCompiled:
         def function(x):
             return tf.strings.to_number(tf.strings.as_string(x)) + 1
 
-        program = best_q.Compiled(function)
+        program = best_q.Compiled(function, xla=True)
         assert program(tf.constant(2.0)) == 3.0
         assert program(tf.constant(3.0)) == 4.0
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from vae_tf._core.models import given, taken_apart
 
-__all__ = ["Kept", "Repeated", "kept", "of_tensors"]
+__all__ = ["Kept", "Repeated", "kept", "of_tensors", "suits_xla"]
 
 _EAGERLY = 2  # parts of the same shapes in a call, before a graph is worth its tracing
 _MOST = 16  # programs that a model keeps, and graphs of a program: the oldest give way
@@ -42,6 +42,19 @@ def _put(made, key, make):
             made.pop(next(iter(made)))
         made[key] = make()
     return made[key]
+
+
+def suits_xla(model: Any) -> bool:
+    """Whether compiling a model's networks by XLA can pay: on a CPU, if they do not convolve.
+
+    There XLA's own convolutions take some five times as long as TensorFlow's. A kernel with more
+    than the two axes of a matrix is taken for one of a convolution.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return True
+    networks = (getattr(taken_apart(model)[0], name, None) for name in ("encoder", "decoder"))
+    kernels = (weight for network in networks for weight in getattr(network, "weights", ()))
+    return all(len(kernel.shape) <= 2 for kernel in kernels)
 
 
 def kept(model: Any, key: Hashable, make: Callable) -> Any:

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from vae_tf._core import random, require
+from vae_tf._core.programs import suits_xla
 from vae_tf._fit import replicas
 from vae_tf._fit.feed import packed
 from vae_tf.data import Batches
@@ -163,6 +164,7 @@ class Program:
             and (
                 self._model.jit_compile
                 or self._model.jit_choice == "auto"
+                and suits_xla(self._model)
                 and (resident.is_long or (*key, True) in self._programs)
             )
         )

@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 from tqdm.auto import tqdm
 
 from vae_tf._core.models import LatentModel, given, is_exact, taken_apart
+from vae_tf._core.programs import suits_xla
 from vae_tf._core.random import normal, split
 from vae_tf.elbo import log_joint
 from vae_tf.layers import NormalDiag, NormalTriL
@@ -81,11 +82,11 @@ def _begin(params):
 
 
 class Compiled:
-    """A function of tensors compiled by XLA, or as a plain graph where XLA cannot."""
+    """A function of tensors compiled by XLA where that pays, or as a plain graph."""
 
-    def __init__(self, function):
+    def __init__(self, function, xla):
         self._function = function
-        self._compiled = tf.function(function, jit_compile=True, autograph=False)
+        self._compiled = tf.function(function, jit_compile=xla, autograph=False)
 
     def __call__(self, *args):
         try:
@@ -114,7 +115,8 @@ class Search:
         self._model = bare if hasattr(bare, "kept") else model
         self.layer = layer
         self.exact = is_exact(model) and not isinstance(layer, CouplingFlow)
-        self._run, self._judge = Compiled(self._round), Compiled(self._score)
+        xla = suits_xla(model)
+        self._run, self._judge = (Compiled(one, xla) for one in (self._round, self._score))
 
     def __call__(
         self,
