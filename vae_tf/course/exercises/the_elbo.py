@@ -18,7 +18,7 @@ def _log_sum_exp(log_terms, axis=0):
 
 # 01.1: from bits per pixel to a gap in nats.
 
-_PIXELS, _BITS, _KL, _LOG_P = 28 * 28, 0.180, 12.4, -108.0
+_PIXELS, _BITS, _KL, _LOG_P = 28 * 28, 0.180, 13.4, -108.0
 _RECONSTRUCTION = -_BITS * _PIXELS * math.log(2)
 
 _BILL = Value(
