@@ -1,5 +1,6 @@
 """docs/the_elbo.md: complete, linked, its numbers computed again, and spoken of by one name."""
 
+import json
 import re
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def slug(heading):
 
 
 def anchors(page):
+    """The headings of a text; the cells of a lesson, which the site finds by their names."""
+    if page.suffix == ".ipynb":
+        return [cell["id"] for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]]
     headings = re.findall(r"^#{1,6} +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return [slug(heading) for heading in headings]
 

@@ -84,7 +84,7 @@ def _begin(params):
 class Compiled:
     """A function of tensors compiled by XLA where that pays, or as a plain graph."""
 
-    def __init__(self, function, xla):
+    def __init__(self, function, xla=True):
         self._function = function
         self._compiled = tf.function(function, jit_compile=xla, autograph=False)
 
