@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-__all__ = ["SavesSeed", "as_seed", "bits", "fold_in", "normal", "split", "uniform"]
+__all__ = ["as_seed", "bits", "fold_in", "normal", "split", "uniform"]
 
 Seed = Any  # an integer, a keras.random.SeedGenerator, an int32 tensor of shape [2], or None
 
