@@ -138,7 +138,13 @@ import pathlib, course
 course.notebooks = lambda: sorted(pathlib.Path({str(folder)!r}).glob("*.ipynb"))
 sys.argv = ["course.py", "--jobs", "2", "--output", {str(folder / "build")!r}]
 sys.exit(course.main())"""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell lets what it runs in the background ignore Ctrl-C, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     kernels, until = [], time.monotonic() + 200
     while len(kernels) < 2 and time.monotonic() < until:
         time.sleep(0.1)
