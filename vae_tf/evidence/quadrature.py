@@ -210,17 +210,22 @@ def _refine(model, x, todo, box, lattice, tolerance, result, rows):
         box = box.take(~unknown)
     if len(todo) == 0:
         return todo, box, np.ones(0)
-    power, next_box = _next_box(log_w, box, lattice)
-    estimate, spread = _integrate(log_w, box, lattice)
-    missed = _tail(log_w, lattice) + box.outside
-    flat = power == 1
+    log_sum, w = _normalised(log_w)
+    estimate, spread = _integrate(log_sum, w, box, lattice)
+    missed = _tail(w, lattice) + box.outside
+    flat = _is_resolved(_moments(w, lattice.u)[1], lattice)
     rough = np.ones(len(todo))
-    rough[flat] = _share_unresolved(log_w[:, flat], lattice)
+    rough[flat] = _share_unresolved(log_w[:, flat], w[:, flat], lattice)
     error = np.where(rough < 0.05, spread + missed + 3 * rough, np.inf)
     better = error <= result.error[rows[todo]]
     result.take(rows[todo], better, estimate, error, box, lattice)
     left = ~(error <= tolerance)
-    return todo[left], next_box.take(left), (power * (missed <= tolerance))[left]
+    if not left.any():
+        return todo[left], box, np.ones(0)
+    if len(box.centre) > 1:
+        box = box.take(left)
+    power, next_box = _next_box(log_w[:, left], w[:, left], box, lattice)
+    return todo[left], next_box, power * (missed <= tolerance)[left]
 
 
 class _Lattice(NamedTuple):
@@ -286,31 +291,29 @@ def _log_prior(model, z, x):
     return np.concatenate([model.prior.log_prob(part).numpy() for part in np.split(z, ends)])
 
 
-def _log_sum(log_w):
-    """log sum exp over the nodes; -inf where all weights are zero."""
+def _normalised(log_w):
+    """log sum exp over the nodes, [b], -inf where all weights are zero, and the weights over it."""
     top = log_w.max(axis=0)
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        return top + np.log(np.exp(log_w - top).sum(axis=0))
+    w = log_w - np.where(np.isfinite(top), top, 0.0)
+    total = np.exp(w, out=w).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        w /= total
+        return np.where(np.isfinite(top), top, 0.0) + np.log(total), w
 
 
-def _integrate(log_w, box, lattice):
+def _integrate(log_sum, w, box, lattice):
     """The integral over a box and its error estimate, each [b]."""
-    latents = lattice.u.shape[1]
-    log_cell = latents * math.log(lattice.spacing) + box.log_volume()
-    estimate = _log_sum(log_w) + log_cell
+    latents, half = lattice.u.shape[1], lattice.side // 2
+    estimate = log_sum + latents * math.log(lattice.spacing) + box.log_volume()
     # The 2^L sublattices of twice the spacing; their mean is the sum over all nodes.
-    cube = log_w.reshape([lattice.side] * latents + [-1])
-    starts = np.ndindex(*[2] * latents)
-    coarse = [
-        _log_sum(cube[tuple(slice(s, None, 2) for s in start)].reshape(-1, log_w.shape[1]))
-        for start in starts
-    ]
-    spread = np.abs(np.array(coarse) + latents * math.log(2) + log_cell - estimate).max(axis=0)
+    pairs = w.reshape([half, 2] * latents + [-1])
+    coarse = pairs.sum(axis=tuple(range(0, 2 * latents, 2))).reshape(2**latents, -1)
+    with np.errstate(divide="ignore"):
+        spread = np.abs(np.log(2**latents * coarse)).max(axis=0)
     return estimate, spread
 
 
-def _tail(log_w, lattice):
+def _tail(w, lattice):
     """The share of the integral beyond the box, if it goes on falling as at the edge, [b].
 
     It is judged by bands a sixteenth of the box wide, so that no ripple of the likelihood passes
@@ -318,13 +321,13 @@ def _tail(log_w, lattice):
     """
     index = np.rint((lattice.u + 1) / lattice.spacing)
     to_edge = np.minimum(index, lattice.side - 1 - index).min(axis=1) // (lattice.side // 16)
-    outer, inner = (np.exp(_log_sum(log_w[to_edge == k]) - _log_sum(log_w)) for k in (0, 1))
+    outer, inner = (w[to_edge == k].sum(axis=0) for k in (0, 1))
     ratio = np.divide(outer, inner, out=np.ones_like(outer), where=outer < inner)
     beyond = np.divide(outer * ratio, 1 - ratio, out=np.full_like(outer, np.inf), where=ratio < 1)
     return np.where((ratio == 1) & (outer < 1e-9), 16 * outer, beyond)
 
 
-def _share_unresolved(log_w, lattice):
+def _share_unresolved(log_w, w, lattice):
     """The share of the weights on nodes whose hill is narrower than one spacing, [b].
 
     The second difference of the log weights along an axis is (spacing / width)^2 for a Normal. A
@@ -336,44 +339,47 @@ def _share_unresolved(log_w, lattice):
     for axis in range(latents):
         inside = [slice(None)] * axis + [slice(1, -1)]
         sharp[tuple(inside)] |= np.diff(cube, n=2, axis=axis) < -1
-    w = np.exp(log_w - _log_sum(log_w))
-    return (w * sharp.reshape(w.shape)).sum(axis=0)
+    return np.einsum("nb,nb->b", w, sharp.reshape(w.shape))
 
 
-def _next_box(log_w, box, lattice):
+def _is_resolved(covariance, lattice):
+    """Whether the weights are no narrower than one spacing, [b]."""
+    return np.linalg.eigvalsh(covariance)[:, 0] >= lattice.spacing**2
+
+
+def _next_box(log_w, w, box, lattice):
     """A box around the weights, widened (w ** power) until the lattice resolves them.
 
     Returns the powers, [b], one where that was not needed, and the box.
     """
     batch, latents = log_w.shape[1], lattice.u.shape[1]
     mean, axes = np.zeros((batch, latents)), np.zeros((batch, latents, latents))
-    power, todo = np.ones(batch), np.arange(batch)
+    power, todo, widened = np.ones(batch), np.arange(batch), w
     for _ in range(60):
-        m, covariance = _moments(log_w[:, todo] * power[todo], lattice.u)
+        m, covariance = _moments(widened, lattice.u)
+        ok = _is_resolved(covariance, lattice)
         variance, directions = np.linalg.eigh(covariance)
-        ok = variance[:, 0] >= lattice.spacing**2  # no narrower than one spacing
         mean[todo[ok]] = m[ok]
         axes[todo[ok]] = directions[ok] * np.sqrt(variance[ok])[:, None, :]
         todo = todo[~ok]
         if len(todo) == 0:
             break
         power[todo] /= 2
+        widened = _normalised(log_w[:, todo] * power[todo])[1]
     centre = box.centre + np.einsum("bij,bj->bi", box.axes, mean)
-    outside = box.outside + _share_outside(log_w, lattice.u, mean, _WIDTH * axes)
+    outside = box.outside + _share_outside(w, lattice.u, mean, _WIDTH * axes)
     return power, _Box(centre, _WIDTH * box.axes @ axes, outside)
 
 
-def _share_outside(log_w, u, mean, axes):
+def _share_outside(w, u, mean, axes):
     """The share of the weights beyond the boxes mean + axes @ [-1, 1]^L of the unit box, [b]."""
-    w = np.exp(log_w - _log_sum(log_w))
     inverse = np.linalg.inv(axes)
     beyond = [np.abs((u - m) @ a.T).max(axis=1) > 1 for m, a in zip(mean, inverse, strict=True)]
     return np.array([column[far].sum() for column, far in zip(w.T, beyond, strict=True)])
 
 
-def _moments(log_w, u):
-    """Mean [b, L] and covariance [b, L, L] of the normalised weights."""
-    w = np.exp(log_w - _log_sum(log_w))  # [N, b]
+def _moments(w, u):
+    """Mean [b, L] and covariance [b, L, L] of normalised weights, [N, b]."""
     mean = w.T @ u
     second = w.T @ (u[:, :, None] * u[:, None, :]).reshape(len(u), -1)
     return mean, second.reshape(*mean.shape, -1) - mean[:, :, None] * mean[:, None, :]
