@@ -50,6 +50,20 @@ class TestEvaluationInParts:
         np.testing.assert_allclose(bound.estimate, 6 * np.log(0.5), rtol=1e-5)
         assert np.all(bound.pareto_k == -np.inf) and not bound.refused.any()
 
+    def test_the_encoder_does_not_run_for_every_sample(self, vae, monkeypatch):
+        """With so many examples one sample of each filled the budget: 1,000 parts."""
+        monkeypatch.setattr(chunks, "BUDGET", 50 * chunks.width(vae, np.zeros((1, 6))))
+        x, passes, samples = np.zeros((50, 6), "float32"), np.zeros(50, int), np.zeros(50, int)
+
+        def draw(model, x, seed, *, size):
+            return vt.elbo.forward(model, x, size, seed=seed).z
+
+        for rows, size, z in chunks.over(draw, vae, x, num_samples=1000, seed=0):
+            assert z.shape == (size, len(rows), 3)
+            passes[rows] += 1
+            samples[rows] += size
+        assert np.all(samples == 1000) and np.all((50 < passes) & (passes <= 125))
+
     def test_no_two_parts_share_their_noise(self, vae, monkeypatch):
         x = np.ones((40, 6), "float32")
         monkeypatch.setattr(chunks, "BUDGET", 12)  # two examples and one sample at a time

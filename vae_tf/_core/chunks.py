@@ -49,7 +49,8 @@ def width(model, x):
 
 def examples(count, values_each):
     """The numbers of `count` examples, in nearly equal parts that each fit the budget."""
-    return np.array_split(np.arange(count), max(1, -(-count * values_each // BUDGET)))
+    parts = min(count, -(-count * values_each // BUDGET))
+    return np.array_split(np.arange(count), max(1, parts))
 
 
 def over(function, model, x, *arrays, num_samples, condition=None, seed=None, progress=False):
@@ -77,7 +78,8 @@ def over(function, model, x, *arrays, num_samples, condition=None, seed=None, pr
     condition = as_condition(condition, len(x)) or ()
     model = given(model, prior=model.prior)
     program, each = of_tensors(function, model, len(condition)), width(model, x)
-    groups = examples(len(x), each)
+    # Each part runs the encoder, too: at most some hundred times for an example.
+    groups = examples(len(x), each * max(1, num_samples // 100))
     group_seeds = split(seed, len(groups)) if len(groups) > 1 else [seed]
     with tqdm(total=len(x) * num_samples, disable=not progress, unit_scale=True) as bar:
         for rows, group_seed in zip(groups, group_seeds, strict=True):
