@@ -10,20 +10,14 @@ CACHE = FOLDER.parent / ".cache"
 
 
 def peer_python(environment, requirements, size):
-    """The Python of an environment, which is made at the first call and then kept.
+    """The Python of a folder's environment, which is made at the first call and then kept.
 
-    Args:
-        environment: the folder where it is, or will be.
-        requirements: a file in benchmarks/peers/.
-        size: in words, for whoever waits.
-
-    Raises:
-        NotRun: if pip cannot install the requirements.
+    `requirements` is a file in peers/; `size` tells, in words, whoever waits. Raises `NotRun` if
+    pip cannot install them.
     """
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
     requirements = FOLDER / "peers" / requirements
-    wanted = requirements.read_text("utf-8")
-    stamp = environment / "installed.txt"
+    wanted, stamp = requirements.read_text("utf-8"), environment / "installed.txt"
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
         return python
     print(f"  making the environment of the peers ({size}, a minute or two)", flush=True)

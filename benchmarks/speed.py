@@ -4,18 +4,15 @@
     python benchmarks/speed.py --part evaluation     # one question
     python benchmarks/speed.py --quick               # tiny: does it work? judges and writes nothing
 
-Each part is a file: `speed_training`, `speed_evaluation`, `speed_waiting`, `speed_growth`. Who is
-measured is a process of its own (peers/speed_*.py); one computes at a time, in turns, and medians
-are compared. Writes benchmarks/speed.json and the pages that quote it. Ends with 1 if a target is
-missed, with 3 if none is but a peer could not be had.
+Each part is a file: `speed_training`, `speed_evaluation`, `speed_growth`. Who is measured is a
+process of its own (peers/speed_*.py); one computes at a time, in turns, and medians are compared.
+Writes benchmarks/speed.json and the pages that quote it. Ends with 1 if a target is missed, with 3
+if none is but a peer could not be had.
 """
 
 import argparse
-import datetime
 import os
-import pathlib
 import sys
-import tempfile
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,47 +20,37 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pages
 import table
 from pages import PARTS
-from peer_environment import CACHE, peer_python
-from table import NotRun
-
-import vae_tf as vt
+from peer_environment import CACHE, ask, peer_python
 
 
-def measure(part, python, quick=False):
+def measure(part, python, peers, quick=False):
     """A record of a part, plain enough for JSON."""
     began, module = time.monotonic(), PARTS[part]
-    with tempfile.TemporaryDirectory() as folder:
-        settings = module.QUICK if quick else module.FULL
-        record = module.measure(python, pathlib.Path(folder), **settings)
-    if not python and part != "growth":  # which asks no peer
-        record["missing"].append("PyTorch")
-    return {
-        **judged(part, record),
-        "took": round(time.monotonic() - began, 1),
-        "machine": table.machine(),
-        "versions": vt.about(),
-        "date": datetime.date.today().isoformat(),
-    }
+    record = module.measure(python, **(module.QUICK if quick else module.FULL))
+    record |= {"peers": peers, "missing": [] if python else ["PyTorch"]}
+    return judged(part, record) | pages.stamp(began)
 
 
 def judged(part, record):
     """A record with its checks and its verdict."""
-    checks = PARTS[part].checks(record)
+    checks = list(PARTS[part].checks(record))
     verdict = table.verdict(checks)
     if record["missing"] and verdict == table.AGREES:
         verdict = table.NOT_RUN
     return record | {"verdict": verdict, "checks": [table._plain(check) for check in checks]}
 
 
-def peers(options):
-    """The Python of the peers, or None."""
-    if options.python or options.without_peers or options.part == ["growth"]:
-        return options.python
+def find_peers(python=None):
+    """The Python that has PyTorch, and its version; or None, and nothing."""
     try:
-        return peer_python(CACHE / "speed", "speed_requirements.txt", "1 GB")
-    except NotRun as reason:
+        python = python or peer_python(CACHE / "speed", "speed_requirements.txt", "1 GB")
+    except table.NotRun as reason:
         print(f"  {reason}", flush=True)
-        return None
+        return None, {}
+    found = ask([python, "-c", "import torch; print(torch.__version__)"])
+    if found.returncode:
+        raise RuntimeError(f"Expected a Python that has PyTorch. Received: {found.stderr}")
+    return python, {"PyTorch": found.stdout.strip()}
 
 
 def main(arguments=None):
@@ -71,13 +58,13 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="tiny; judges and writes nothing")
-    parser.add_argument("--without-peers", action="store_true", help="what is installed here")
     parser.add_argument("--python", help="one that has PyTorch; by default an environment is made")
     options = parser.parse_args(arguments)
-    python, records = peers(options), pages.read("speed")
+    (python, peers), records = find_peers(options.python), pages.read("speed")
     for i, part in enumerate(options.part, start=1):
         print(f"{i} of {len(options.part)}: {part}", flush=True)
-        record = records[part] = measure(part, python, options.quick)
+        record = records[part] = measure(part, python, peers, options.quick)
+        print(*PARTS[part].render(record), sep="\n", flush=True)
         for check in record["checks"]:
             mark = "    " if check["holds"] else "NO  "
             found = table.obtained(check["ours"])
@@ -85,10 +72,10 @@ def main(arguments=None):
         print(f"  {record['verdict']} after {record['took']} s", flush=True)
         if not options.quick:
             pages.write("speed", records)
-    code = table.exit_code([records[part] for part in options.part])
+    measured = [records[part] for part in options.part]
     if options.quick:  # its figures mean nothing
-        code = 3 if any(records[part]["missing"] for part in options.part) else 0
-    return code
+        return 3 if any(record["missing"] for record in measured) else 0
+    return table.exit_code(measured)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,10 @@
-"""The floor of TensorFlow: an epoch as one program, loss and Adam written out by hand.
+"""The floor of TensorFlow: an epoch as one XLA program, loss and Adam written out by hand.
 
-    python speed_bare.py xla|graph
-
-Compiled by XLA, or as TensorFlow's own graph. No Keras and no distribution objects: whatever
-`fit` takes on top of this is overhead.
+No Keras and no distribution objects: whatever `fit` takes on top of this is overhead.
 """
 
 import math
 import os
-import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -45,51 +41,39 @@ def adam(state, step, gradient):
     return moved
 
 
-def epoch_of(x, batch, jit_compile):
+def epoch_of(x, batch):
     """(state, steps so far, seed) -> (state, steps so far, mean loss): one epoch."""
-    count = len(x)
-    whole, left = divmod(count, batch)
+    steps, left = divmod(len(x), batch)
+    if left:
+        raise ValueError(f"Expected a batch that divides {len(x)} examples. Received: {batch}")
 
     def epoch(state, step, seed):
         latents = state[6][0].shape[0]
-        order = tf.argsort(tf.random.stateless_uniform([count], seed))
+        order = tf.argsort(tf.random.stateless_uniform([len(x)], seed))
 
-        def train(i, size, state, step):
-            rows = tf.slice(order, [i * batch], [size])
+        def train(i, total, state, step):
+            rows = tf.slice(order, [i * batch], [batch])
             # Left to choose the algorithm, XLA takes one that is ten times slower on a CPU.
-            noise = tf.random.stateless_normal([size, latents], seed + [0, 1 + i], alg="philox")
+            noise = tf.random.stateless_normal([batch, latents], seed + [0, 1 + i], alg="philox")
             weights = [weight for weight, _, _ in state]
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 loss = loss_of(weights, tf.gather(x, rows), noise)
             state = adam(state, step + 1, tape.gradient(loss, weights))
-            return size * loss, state, step + 1
+            return i + 1, total + loss, state, step + 1
 
-        def body(i, total, state, step):
-            loss, state, step = train(i, batch, state, step)
-            return i + 1, total + loss, state, step
+        start = (0, 0.0, state, step)
+        _, total, state, step = tf.while_loop(lambda i, *_: i < steps, train, start)
+        return state, step, total / steps
 
-        loop = (0, 0.0, state, step)
-        _, total, state, step = tf.while_loop(lambda i, *_: i < whole, body, loop)
-        if left:
-            loss, state, step = train(whole, left, state, step)
-            total += loss
-        return state, step, total / count
-
-    return tf.function(epoch, autograph=False, jit_compile=jit_compile)
+    return tf.function(epoch, autograph=False, jit_compile=True)
 
 
 class Bare:
-    scale = "softplus of one"
-    versions = {"TensorFlow": tf.__version__}
-
-    def __init__(self, form="xla"):
-        self.jit_compile = form == "xla"
-
     def prepare(self, x, batch, weights, **_):
         self.state = [(tf.constant(w), tf.zeros_like(w), tf.zeros_like(w)) for w in weights]
         self.step, self.epochs = tf.constant(0.0), 0
-        self.epoch = epoch_of(tf.constant(x), batch, self.jit_compile)
+        self.epoch = epoch_of(tf.constant(x), batch)
 
     def train(self, epochs):
         for _ in range(epochs):
@@ -98,9 +82,6 @@ class Bare:
             self.state, self.step, loss = self.epoch(self.state, self.step, seed)
         return float(loss)
 
-    def weights(self):
-        return [weight.numpy() for weight, _, _ in self.state]
-
 
 if __name__ == "__main__":
-    protocol.serve(Bare(sys.argv[1]))
+    protocol.serve(Bare())

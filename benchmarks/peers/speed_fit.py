@@ -1,13 +1,12 @@
 """This project's `fit` and its estimates of log p(x), as a reader calls them.
 
-    python speed_fit.py long|short|auto|keras
+    python speed_fit.py xla|auto|keras
 
 A training of 2,000 steps or more is compiled by XLA, a shorter one runs as TensorFlow's own graph.
-The rounds of a benchmark are short, so the long one is asked for by `jit_compile=True`; "auto" is
+The rounds of a benchmark are short, so the program of a long one is asked for: "xla". "auto" is
 what a reader gets who asks for nothing, and "keras" the `fit` of Keras itself on the same model.
 """
 
-import contextlib
 import os
 import sys
 
@@ -19,8 +18,6 @@ import speed_protocol as protocol
 import tensorflow as tf
 
 import vae_tf as vt
-
-# -- the models ------------------------------------------------------------------------------
 
 
 def mlp(latents):
@@ -34,25 +31,28 @@ def conv(latents):
 
 
 def counts(latents):
-    x, q_z = keras.Input((protocol.GENES,)), vt.layers.NormalDiag(latents)
-    h = keras.layers.Dense(protocol.HIDDEN_OF_COUNTS, activation="tanh")(keras.ops.log1p(x))
+    genes, hidden = protocol.GENES, protocol.HIDDEN_OF_COUNTS
+    x, q_z = keras.Input((genes,)), vt.layers.NormalDiag(latents)
+    h = keras.layers.Dense(hidden, activation="tanh")(keras.ops.log1p(x))
     encoder = keras.Model(x, q_z(keras.layers.Dense(q_z.input_size)(h)))
-    likelihood = vt.layers.NegativeBinomial(protocol.GENES)
-    hidden = protocol.HIDDEN_OF_COUNTS
-    return encoder, vt.networks.mlp(latents, likelihood, hidden=hidden, size_factor=True)
+    p_x = vt.layers.NegativeBinomial(genes)
+    return encoder, vt.networks.mlp(latents, p_x, hidden=hidden, size_factor=True)
 
 
 NETWORKS = {"mlp": mlp, "conv": conv, "counts": counts}
 
 
-def make(model="mlp", latents=50, weights=None, seed=0, around=lambda decoder: decoder, **options):
-    """A VAE, with the weights that are given; `around` may change its decoder."""
-    keras.utils.set_random_seed(seed)
+def make(model="mlp", latents=50, weights=None, jit_compile="auto", before=(), **options):
+    """A VAE, with the weights that are given; `before` are layers in front of its decoder."""
+    keras.utils.set_random_seed(0)
     encoder, decoder = NETWORKS[model](latents)
-    vae = vt.VAE(encoder, around(decoder), seed=seed, **options)
+    if before:
+        decoder = keras.Sequential([decoder.inputs[0], *before, *decoder.layers])
+    vae = vt.VAE(encoder, decoder, seed=0, **options)
     if weights:
         for variable, value in zip(vae.trainable_variables, weights, strict=True):
             variable.assign(value)
+    vae.compile("adam", jit_compile=jit_compile)  # Adam(1e-3)
     return vae
 
 
@@ -63,18 +63,12 @@ def inputs(model, x):
     return x.reshape(-1, 28, 28) if model == "conv" else x
 
 
-# -- how many decodings an estimate takes ----------------------------------------------------
-
-
 class Count(keras.layers.Layer):
-    """Hands z on and counts: latents decoded, gradients taken back, and times it was traced."""
+    """Hands z on, and counts its rows, forward and back, and how often a graph is built of it."""
 
     def __init__(self):
         super().__init__()
-        self.decoded, self.back = (
-            tf.Variable(0, trainable=False, dtype=tf.int64) for _ in range(2)
-        )
-        self.traced = 0
+        self.rows, self.traced = tf.Variable(0, trainable=False, dtype=tf.int64), 0
 
     def call(self, z):
         self.traced += not tf.executing_eagerly()
@@ -83,10 +77,10 @@ class Count(keras.layers.Layer):
         @tf.custom_gradient
         def hand_on(z):
             def gradient(by):
-                self.back.assign_add(rows)
+                self.rows.assign_add(rows)
                 return by
 
-            self.decoded.assign_add(rows)
+            self.rows.assign_add(rows)
             return tf.identity(z), gradient
 
         return hand_on(z)
@@ -95,33 +89,29 @@ class Count(keras.layers.Layer):
         return keras.KerasTensor(z.shape, z.dtype)
 
 
-FUNCTIONS = {  # of a model, data and a seed: what is estimated of each example
-    "elbo": lambda vae, x, seed, **more: vae.elbo(x, seed=seed, **more).elbo,
-    "iwae": lambda vae, x, seed, **more: vt.evidence.iwae(vae, x, seed=seed, **more).estimate,
-    "grid": lambda vae, x, _, **more: vt.evidence.grid(vae, x, **more).estimate,
-    "ais": lambda vae, x, seed, **more: vt.evidence.ais(vae, x, seed=seed, **more).estimate,
-    "bracket": lambda vae, x, seed, **more: vt.evidence.bracket(vae, x, seed=seed, **more).upper,
-    "decompose": lambda vae, x, seed, **more: (
-        vt.gap.decompose(vae, x, log_evidence=np.zeros(len(x)), seed=seed, **more).best_elbo
+FUNCTIONS = {  # what estimates, and the field of interest of what it returns
+    "elbo": (vt.VAE.elbo, "elbo"),
+    "iwae": (vt.evidence.iwae, "estimate"),
+    "grid": (vt.evidence.grid, "estimate"),
+    "ais": (vt.evidence.ais, "estimate"),
+    "bracket": (vt.evidence.bracket, "upper"),
+    "decompose": (  # without log p(x), which is a case of its own
+        lambda vae, x, **how: vt.gap.decompose(vae, x, log_evidence=np.zeros(len(x)), **how),
+        "best_elbo",
     ),
 }
 
 
 class Fit:
-    scale = "softplus of one"
-    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__}
+    def __init__(self, form="xla"):
+        self.jit_compile = True if form == "xla" else "auto"
+        self.fit = keras.Model.fit if form == "keras" else vt.VAE.fit
 
-    def __init__(self, length):
-        self.jit_compile = {"long": True, "short": False}.get(length, "auto")
-        self.fit = keras.Model.fit if length == "keras" else vt.VAE.fit
-
-    def prepare(self, x, batch, model="mlp", latents=50, weights=None, replicas=0):
+    def prepare(self, x, batch, model="mlp", latents=50, weights=None):
+        # XLA's convolutions take minutes on a CPU: there `fit` decides for itself.
+        jit_compile = "auto" if model == "conv" else self.jit_compile
         self.x, self.batch = inputs(model, x), batch
-        with replicated(replicas) if replicas else contextlib.nullcontext():
-            self.vae = make(model, latents, weights)
-            # XLA's convolutions take minutes on a CPU: there `fit` decides for itself.
-            jit_compile = "auto" if model == "conv" else self.jit_compile
-            self.vae.compile("adam", jit_compile=jit_compile)  # Adam(1e-3)
+        self.vae = make(model, latents, weights, jit_compile)
 
     def train(self, epochs):
         history = self.fit(self.vae, self.x, batch_size=self.batch, epochs=epochs, verbose=0)
@@ -130,45 +120,33 @@ class Fit:
     def weights(self):
         return [variable.numpy() for variable in self.vae.trainable_variables]
 
-    def load(self, **about):
-        self.about, self.vae = about, make(**about)
+    def load(self, model="mlp", latents=50, weights=None):
+        self.about = {"model": model, "latents": latents, "weights": weights}
+        self.vae = make(**self.about)
         decoder = keras.Sequential(self.vae.decoder.layers[:-1])
         self.decoder = tf.function(decoder, autograph=False)
 
-    def decode(self, decoded, **_):
-        """The decoder alone, a thousand at a time: the floor where there are convolutions."""
-        z = tf.zeros([1000, self.about["latents"]])
-        for _ in range(-(-decoded // 1000)):
-            self.decoder(z)
+    def decode(self, rows):
+        """The decoder alone: the floor where there are convolutions."""
+        for _ in range(-(-rows // protocol.CHUNK)):
+            self.decoder(tf.zeros([protocol.CHUNK, self.about["latents"]]))
 
-    def evaluate(self, x, function, seed, **settings):
-        x = inputs(self.about["model"], x)
-        return float(np.mean(FUNCTIONS[function](self.vae, x, seed, **settings)))
+    def evaluate(self, x, function, **settings):
+        return float(np.mean(self._estimate(self.vae, x, function, **settings)))
 
-    def count(self, x, function, seed, **settings):
-        """[latents decoded, gradients into them, times a second call traces the decoder]."""
-        one, x = Count(), inputs(self.about["model"], x)
+    def _estimate(self, vae, x, function, **settings):
+        estimate, field = FUNCTIONS[function]
+        return getattr(estimate(vae, inputs(self.about["model"], x), **settings), field)
 
-        def around(decoder):
-            return keras.Sequential([decoder.inputs[0], one, *decoder.layers])
-
-        vae = make(**self.about, around=around)
-        found = []
+    def count(self, x, function, **settings):
+        """(rows of z through the decoder, forward and back; graphs built by a second call)."""
+        count = Count()
+        vae = make(**self.about, before=[count])
         for _ in range(2):
-            for variable in (one.decoded, one.back):
-                variable.assign(0)
-            one.traced = 0
-            FUNCTIONS[function](vae, x, seed, **settings)
-            found = [int(one.decoded), int(one.back), one.traced]
-        return found
-
-
-def replicated(replicas):
-    """The scope of so many logical CPUs."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    logical = [tf.config.LogicalDeviceConfiguration()] * replicas
-    tf.config.set_logical_device_configuration(cpu, logical)
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)]).scope()
+            count.rows.assign(0)
+            count.traced = 0
+            self._estimate(vae, x, function, **settings)
+        return int(count.rows), count.traced
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""How speed.py talks to a contender: a line of JSON asks, a line of JSON answers.
+"""How speed.py talks to a contender: a question goes in, an answer and its seconds come out.
 
 A contender is a process of its own, in whichever environment it needs, so this file imports NumPy
 alone. It is an object whose methods `serve` calls and times, those of them that it has:
 
     prepare(x, batch, model, latents, weights)   a fresh model, and Adam(1e-3) to train it
-    train(epochs)                       -> the mean loss of the last epoch, nats per example
-    weights()                           what training made
-    load(model, latents, weights)       the same model, for what follows
-    evaluate(x, function, seed, **settings)      -> the mean over x of what `function` says, nats
+    train(epochs)                     -> the mean loss of the last epoch, nats per example
+    load(model, latents, weights)     the same model, for what follows
+    evaluate(x, function, **settings) -> the mean over x of what `function` says, nats
+    decode(rows)                      p(x|z) of so many z, or the matrix products that it takes
 
 The models are "mlp" (784-200-200-L, tanh, and its mirror; `weights` are those it begins with),
-"conv" (the layers of Keras' own VAE example) and "counts" (765 genes). `versions` are those of a
-contender's libraries, and `scale` says how its encoder parameterises the scale.
+"conv" (the layers of Keras' own VAE example) and "counts" (765 genes).
 """
 
-import json
 import os
 import pathlib
+import pickle
+import re
 import sys
 import time
 import traceback
@@ -27,6 +27,7 @@ HIDDEN = (200, 200)
 EVENT = 784
 GENES, HIDDEN_OF_COUNTS = 765, 128
 STEP, EPSILON = 1e-3, 1e-7  # of Adam, as Keras has it
+CHUNK = 1000  # rows of z that `decode` takes at a time
 
 
 def shapes(latents):
@@ -49,15 +50,8 @@ def first_weights(latents, seed=0):
 def peak():
     """The most memory that this process has ever held, in MB; None where only Linux tells."""
     status = pathlib.Path("/proc/self/status")
-    if not status.exists():
-        return None
-    (line,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
-
-
-def arrays(path):
-    with np.load(path) as file:
-        return [file[name] for name in file.files]
+    found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None
+    return int(found[1]) / 1024 if found else None
 
 
 def timed(function):
@@ -66,28 +60,22 @@ def timed(function):
     return result, time.perf_counter() - start
 
 
-def _answer(contender, ask, **details):
-    """Carries one request out: arrays travel by files, and only the work itself is timed."""
-    if ask == "save":
-        np.savez(details["path"], *contender.weights())
-        return {}
-    if details.get("weights"):
-        details["weights"] = arrays(details["weights"])
-    if "x" in details:
-        details["x"] = np.load(details["x"])[: details.pop("images", None)]
-    value, seconds = timed(lambda: getattr(contender, ask)(**details))
+def _answer(contender, question, details):
+    try:
+        value, seconds = timed(lambda: getattr(contender, question)(**details))
+    except Exception:
+        return {"error": traceback.format_exc()}
     return {"value": value, "seconds": seconds, "peak": peak()}
 
 
 def serve(contender):
     """Answers until the input ends. What libraries print goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    scale = getattr(contender, "scale", None)
-    print(json.dumps({"versions": contender.versions, "scale": scale}), file=answers)
-    for line in sys.stdin:
+    while True:
         try:
-            answer = _answer(contender, **json.loads(line))
-        except Exception:
-            answer = {"error": traceback.format_exc()}
-        print(json.dumps(answer), file=answers)
+            question, details = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(_answer(contender, question, details), answers)
+        answers.flush()

@@ -1,11 +1,10 @@
-"""Plain PyTorch, written well: data as one tensor, whole batches by index, gradients set to None.
+"""Plain PyTorch, written well: data as one tensor, whole batches by index, the fused Adam.
 
-    python speed_torch.py fused|stock|compiled
+    python speed_torch.py eager|compiled
 
-Of the three forms of its Adam the fused one is the fastest on a CPU; stock is what
-`torch.optim.Adam(parameters)` gives. "compiled" is the fused one, and `torch.compile` of all that
-stands between the noise and the loss, or the log weights: it needs a C++ compiler. The noise is
-drawn outside, which is faster than the generator that the compiler writes.
+"compiled" is `torch.compile` of all that stands between the noise and the loss, or the log weights:
+it needs a C++ compiler. The noise is drawn outside, which is faster than the generator that the
+compiler writes.
 """
 
 import math
@@ -17,24 +16,19 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 ROWS = 2500  # of z at a time, in evaluation: what suits the cache
+SHIFT = math.log(math.expm1(1.0))  # softplus(SHIFT) = 1
 
 
-def mlp(weights):
-    """Dense layers with tanh between them, from [matrix, bias, ...]."""
+def dense(*sizes):
     layers = []
-    for matrix, bias in zip(weights[::2], weights[1::2], strict=True):
-        layer = nn.Linear(*matrix.shape)
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(matrix.T))
-            layer.bias.copy_(torch.from_numpy(bias))
-        layers += [layer, nn.Tanh()]
+    for pair in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(*pair), nn.Tanh()]
     return nn.Sequential(*layers[:-1])
 
 
-def unload(*networks):
-    """The inverse of `mlp`."""
-    layers = [layer for network in networks for layer in network if isinstance(layer, nn.Linear)]
-    return [p.detach().numpy() for layer in layers for p in (layer.weight.T, layer.bias)]
+def mlp(latents):
+    encoder = dense(protocol.EVENT, *protocol.HIDDEN, 2 * latents)
+    return encoder, dense(latents, *reversed(protocol.HIDDEN), protocol.EVENT)
 
 
 def conv(latents):
@@ -61,51 +55,44 @@ class Log1p(nn.Module):
 
 def counts(latents):
     """From log(1 + x) to z, and from z to the logarithm of a mean."""
-    hidden, genes = protocol.HIDDEN_OF_COUNTS, protocol.GENES
-    encoder = nn.Linear(genes, hidden), nn.Tanh(), nn.Linear(hidden, 2 * latents)
-    decoder = nn.Linear(latents, hidden), nn.Tanh(), nn.Linear(hidden, genes)
-    return nn.Sequential(Log1p(), *encoder), nn.Sequential(*decoder)
+    genes, hidden = protocol.GENES, protocol.HIDDEN_OF_COUNTS
+    return nn.Sequential(Log1p(), dense(genes, hidden, 2 * latents)), dense(latents, hidden, genes)
 
 
-def glorot(network):
-    """Starts where Keras does."""
-    for layer in network:
-        if hasattr(layer, "weight"):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+NETWORKS = {"mlp": mlp, "conv": conv, "counts": counts}
 
 
 class Torch:
-    scale = "log variance"
-    versions = {"PyTorch": torch.__version__}
-
     def __init__(self, form):
-        self.options = {"lr": protocol.STEP, "eps": protocol.EPSILON, "fused": form != "stock"}
         self.compiled = torch.compile if form == "compiled" else lambda function: function
 
     def load(self, model="mlp", latents=50, weights=None):
         torch.manual_seed(0)
-        if weights:
-            self.encoder, self.decoder = mlp(weights[:6]), mlp(weights[6:])
-        else:
-            self.encoder, self.decoder = {"conv": conv, "counts": counts}[model](latents)
-            glorot(self.encoder)
-            glorot(self.decoder)
+        torch.compiler.reset()  # else a second model is compiled for shapes that may change
+        self.encoder, self.decoder = NETWORKS[model](latents)
+        self.parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        with torch.no_grad():
+            for i, parameter in enumerate(self.parameters):
+                if weights:
+                    parameter.copy_(torch.from_numpy(weights[i].T))
+                elif parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)  # as Keras begins
+                else:
+                    nn.init.zeros_(parameter)
         self.weigh = self.compiled(self.log_weights)
 
     def prepare(self, x, batch, model="mlp", latents=50, weights=None):
         self.load(model, latents, weights)
-        self.x, self.batch, self.latents = torch.from_numpy(x), batch, latents
-        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        self.batch, self.latents = batch, latents
+        self.x = torch.from_numpy(x.reshape(-1, 28, 28) if model == "conv" else x)
         self.log_likelihood = self.bernoulli
-        if model == "conv":
-            self.x = self.x.reshape(-1, 28, 28)
         if model == "counts":
             self.log_likelihood = self.negative_binomial
             self.raw_dispersion = nn.Parameter(torch.zeros(protocol.GENES))
-            parameters.append(self.raw_dispersion)
+            self.parameters.append(self.raw_dispersion)
             self.mean_size = self.x.sum(1).mean()
-        self.adam = torch.optim.Adam(parameters, **self.options)
+        rate = {"lr": protocol.STEP, "eps": protocol.EPSILON}
+        self.adam = torch.optim.Adam(self.parameters, fused=True, **rate)
         self.loss = self.compiled(self.mean_loss)
 
     def bernoulli(self, x, logits):
@@ -113,11 +100,10 @@ class Torch:
 
     def negative_binomial(self, x, log_mean):
         """The sum over cells and genes; variance = mean + dispersion mean^2."""
-        shape = 1 / (1e-6 + softplus(self.raw_dispersion + math.log(math.expm1(1.0))))
-        log_mean = log_mean + torch.log(x.sum(1, keepdim=True) / self.mean_size)
-        log_total = torch.log(shape + log_mean.exp())
-        ways = torch.lgamma(x + shape) - torch.lgamma(shape) - torch.lgamma(x + 1)
-        return (ways + shape * (shape.log() - log_total) + x * (log_mean - log_total)).sum()
+        shape = 1 / (1e-6 + softplus(self.raw_dispersion + SHIFT))
+        logits = log_mean + torch.log(x.sum(1, keepdim=True) / self.mean_size) - shape.log()
+        p_x = torch.distributions.NegativeBinomial(shape, logits=logits, validate_args=False)
+        return p_x.log_prob(x).sum()
 
     def mean_loss(self, x, noise):
         loc, log_variance = self.encoder(x).chunk(2, dim=1)
@@ -137,15 +123,6 @@ class Torch:
                 total += len(rows) * loss.detach()
         return float(total) / len(self.x)
 
-    def weights(self):
-        return unload(self.encoder, self.decoder)
-
-    @torch.inference_mode()
-    def decode(self, decoded, **_):
-        """The decoder alone, a thousand at a time: the floor where there are convolutions."""
-        for _ in range(-(-decoded // 1000)):
-            self.decoder(torch.zeros(1000, self.decoder[0].in_features))
-
     @torch.inference_mode()
     def evaluate(self, x, function, seed, num_samples):
         """log 1/K sum_k w_k, the mean over x; some examples at a time, or some samples of one."""
@@ -155,7 +132,7 @@ class Torch:
         for some in torch.from_numpy(x).split(part):
             loc, raw = self.encoder(some).chunk(2, dim=1)  # [B, L]
             # The weights are this project's, so that both evaluate the same model.
-            scale = 1e-6 + softplus(raw + math.log(math.expm1(1.0)))
+            scale = 1e-6 + softplus(raw + SHIFT)
             log_w = [
                 self.weigh(some, loc, scale, torch.randn(min(ROWS, num_samples - k), *loc.shape))
                 for k in range(0, num_samples, ROWS)
