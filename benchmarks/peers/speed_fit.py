@@ -89,15 +89,14 @@ class Count(keras.layers.Layer):
         return keras.KerasTensor(z.shape, z.dtype)
 
 
-FUNCTIONS = {  # what estimates, and the field of interest of what it returns
-    "elbo": (vt.VAE.elbo, "elbo"),
-    "iwae": (vt.evidence.iwae, "estimate"),
-    "grid": (vt.evidence.grid, "estimate"),
-    "ais": (vt.evidence.ais, "estimate"),
-    "bracket": (vt.evidence.bracket, "upper"),
-    "decompose": (  # without log p(x), which is a case of its own
-        lambda vae, x, **how: vt.gap.decompose(vae, x, log_evidence=np.zeros(len(x)), **how),
-        "best_elbo",
+FUNCTIONS = {
+    "elbo": lambda vae, x, **how: vae.elbo(x, **how).elbo,
+    "iwae": lambda vae, x, **how: vt.evidence.iwae(vae, x, **how).estimate,
+    "grid": lambda vae, x, **how: vt.evidence.grid(vae, x, **how).estimate,
+    "ais": lambda vae, x, **how: vt.evidence.ais(vae, x, **how).estimate,
+    "bracket": lambda vae, x, **how: vt.evidence.bracket(vae, x, **how).upper,
+    "decompose": lambda vae, x, **how: (  # without log p(x), which is a case of its own
+        vt.gap.decompose(vae, x, log_evidence=np.zeros(len(x)), **how).best_elbo
     ),
 }
 
@@ -132,20 +131,17 @@ class Fit:
             self.decoder(tf.zeros([protocol.CHUNK, self.about["latents"]]))
 
     def evaluate(self, x, function, **settings):
-        return float(np.mean(self._estimate(self.vae, x, function, **settings)))
-
-    def _estimate(self, vae, x, function, **settings):
-        estimate, field = FUNCTIONS[function]
-        return getattr(estimate(vae, inputs(self.about["model"], x), **settings), field)
+        x = inputs(self.about["model"], x)
+        return float(np.mean(FUNCTIONS[function](self.vae, x, **settings)))
 
     def count(self, x, function, **settings):
         """(rows of z through the decoder, forward and back; graphs built by a second call)."""
-        count = Count()
+        x, count = inputs(self.about["model"], x), Count()
         vae = make(**self.about, before=[count])
         for _ in range(2):
             count.rows.assign(0)
             count.traced = 0
-            self._estimate(vae, x, function, **settings)
+            FUNCTIONS[function](vae, x, **settings)
         return int(count.rows), count.traced
 
 
