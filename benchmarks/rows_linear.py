@@ -8,98 +8,151 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from rows_small import digits
+from rows_small import columns, digits, swept
 from table import Check, Measured, over_seeds
 
 import vae_tf as vt
 
 tfd = tfp.distributions
 
-
-@dataclasses.dataclass(frozen=True)
-class Collapse:
-    """The protocol of Wang and Ziyin's code."""
-
-    points: int = 4096
-    batch: int = 16
-    epochs: int = 256
-    learning_rate: float = 1e-3
-    fit_epochs: int = 60
-    seeds: tuple = (0, 1, 2)
-
-
-THRESHOLDS = (1.0, 4.0, 9.0, 16.0, 25.0)  # xi_i^2, the variances of the data
+THRESHOLDS = np.array([1.0, 4.0, 9.0, 16.0, 25.0])  # xi_i^2, the variances of the data
 AROUND = (0.7, 0.9, 1.1)  # of each threshold: two alive, for an extrapolation, and one dead
 COMMITTED = {1: 7.341, 2: 11.294, 4: 16.653, 9: 23.501, 16: 26.521, 25: 27.489}  # their losses
 
 
-def collapse_data(points, seed=0):
+def collapse_data(points=4096, seed=0):
     """[points, 5], along hidden axes, with eigenvalues xi_i^2 of the sample covariance, exactly."""
     rng = np.random.default_rng(seed)
     raw = rng.normal(size=(points, len(THRESHOLDS)))
     axes = np.linalg.svd(raw - raw.mean(axis=0), full_matrices=False)[0]
     turn = np.linalg.qr(rng.normal(size=(len(THRESHOLDS),) * 2))[0]
-    return axes * np.sqrt(points * np.array(THRESHOLDS)) @ turn
+    return axes * np.sqrt(points * THRESHOLDS) @ turn
+
+
+def near(threshold):
+    """The betas around a threshold."""
+    return [round(float(threshold * factor), 6) for factor in AROUND]
 
 
 @functools.cache
 def trained(scale):
-    """The data, the betas, and for each seed what is known of a linear VAE at each of them."""
-    x = collapse_data(scale.points)
-    betas = sorted(
-        {round(t * a, 6) for t in THRESHOLDS for a in AROUND} | set(map(float, COMMITTED))
+    """The data, and {beta: what is known of linear VAEs trained with it, a value for each seed}."""
+    x = collapse_data()
+    betas = sorted({*map(float, COMMITTED)}.union(*map(near, THRESHOLDS)))
+    objectives = {beta: lambda beta=beta: vt.objectives.BetaELBO(beta) for beta in betas}
+    likelihood = functools.partial(vt.layers.Normal, len(THRESHOLDS), scale=1.0)
+    vaes = swept(x.astype("float32"), scale, likelihood, objectives)
+
+    def figures(vae, beta):
+        q_z = vae.encode(x)
+        weights = vae.encoder.get_weights()[0], *vae.decoder.get_weights()
+        return linear_figures(x, beta, q_z, *(w.astype("float64") for w in weights))
+
+    return x, {
+        beta: columns(one, functools.partial(figures, beta=beta)) for beta, one in vaes.items()
+    }
+
+
+def linear_figures(x, beta, q_z, encoder, decoder, offset):
+    """The loss in closed form, and what is left of each direction of the data."""
+    model, prediction = (
+        vt.linear.LinearGaussian(decoder.T, offset, 1.0),
+        vt.diagnostics.predict_collapse(x, beta),
     )
-    runs = []
-    for seed in scale.seeds:
-        weights = _train_linear(x, np.array(betas), scale, seed)
-        print(f"  seed {seed}: {len(betas)} models trained", flush=True)
-        runs.append(
-            [_linear_figures(x, beta, *w) for beta, *w in zip(betas, *weights, strict=True)]
-        )
-    return x, betas, runs
+    scale = tf.cast(q_z.stddev(), tf.float64)
+    q_z = tfd.Independent(tfd.Normal(tf.cast(q_z.mean(), tf.float64), scale), 1)
+    _, reconstruction, rate = (float(np.mean(term)) for term in model.elbo(x, q_z))
+    constant = 0.5 * x.shape[1] * math.log(2 * math.pi)  # the paper's loss leaves it out
+    axes = np.linalg.eigh(np.cov(x.T, ddof=0))[1].T  # ascending, as THRESHOLDS
+    latents = encoder[:, : len(THRESHOLDS)]
+    return {
+        "rate": rate,
+        "distortion": -reconstruction,
+        "loss": -reconstruction - constant + beta * rate,
+        "formula": prediction.distortion - constant + beta * prediction.rate,
+        "variance": THRESHOLDS * ((axes @ latents) ** 2).sum(axis=1),  # of the latents' means
+        "off": np.abs(np.sort(np.mean(scale, axis=0)) - prediction.encoder_scale).max(),
+    }
 
 
 def linear_collapse(scale):
     """Linear VAEs for many beta, all in one program, each held against the closed form."""
-    x, betas, runs = trained(scale)
-    alive = [_alive_by_fit(x, factor * 9.0, scale) for factor in AROUND[1:]]
-    figures = {"betas": betas, "loss": [[one["loss"] for one in run] for run in runs]}
-    return Measured(_collapse_checks(betas, runs, alive), scale.seeds, figures)
+    _, found = trained(scale)
+    figures = {"loss": {beta: column["loss"].tolist() for beta, column in found.items()}}
+    return Measured([*_thresholds(found), *_losses(found)], scale.seeds, figures)
+
+
+def _thresholds(found):
+    brackets = []
+    for i, threshold in enumerate(THRESHOLDS):
+        low, middle, high = (found[beta]["variance"][:, i] for beta in near(threshold))  # [seed]
+        brackets.append((middle > 0.01) & (high < 0.01))
+        # Var = 1 - beta / xi^2 below the threshold: the line through two trained models meets zero.
+        slope = (low - middle) / (AROUND[1] - AROUND[0])
+        crossing = threshold * (AROUND[1] + middle / slope)
+        yield Check(
+            f"threshold of direction {i + 1}, extrapolated",
+            *(f"{threshold:g}", crossing.mean(), 0.95 * threshold, 1.05 * threshold),
+            "half the way to the betas trained",
+            over_seeds(crossing),
+        )
+    because = "each direction, each seed: active at 0.9, collapsed at 1.1 of its threshold"
+    yield Check("share of thresholds bracketed", "1", np.mean(brackets), 1.0, 1.0, because)
+    yield Check(
+        "encoder sd against min(1, sqrt(beta / xi^2)), largest error",
+        *("0", max(column["off"].max() for column in found.values()), 0.0, 0.1),
+        "Adam on batches of 16 does not come to rest",
+    )
+
+
+def _losses(found):
+    for beta, committed in COMMITTED.items():
+        loss = found[float(beta)]["loss"]
+        yield Check(
+            f"loss at beta {beta}",
+            *(f"{committed}", loss.mean(), 0.98 * committed, 1.02 * committed),
+            "2 %: their single runs are within 1.4 % of the closed form",
+            over_seeds(loss),
+        )
+    excess = np.array([column["loss"] - column["formula"] for column in found.values()])
+    because = "nothing is below the minimum, up to float32 weights"
+    yield Check("loss minus closed form, smallest", ">= 0", excess.min(), -1e-6, 0.1, because)
+    because = "as far above as their own runs are (0.31 nats at beta 9)"
+    yield Check("loss minus closed form, largest", "0.31", excess.max(), 0.0, 0.31, because)
 
 
 def rate_distortion(scale):
     """The same models, rate against distortion: never below Shannon's curve, and its slope."""
-    x, betas, runs = trained(scale)
-    at = [betas.index(round(t * a, 6)) for t in THRESHOLDS for a in (AROUND[0], AROUND[2])]
-    excess, slopes = [], []
-    for run in runs:
-        rate, distortion = (np.array([one[name] for one in run]) for name in ("rate", "distortion"))
-        excess += [d - _least_distortion(x, r) for r, d in zip(rate, distortion, strict=True)]
-        low, high = np.array(at[::2]), np.array(at[1::2])
-        change = (distortion[high] - distortion[low]) / (rate[low] - rate[high])
-        slopes += list(change / np.sqrt(np.array(betas)[low] * np.array(betas)[high]))
-    inside = np.sqrt(AROUND[2] / AROUND[0])
-    bounds = 1 / inside, inside
+    x, found = trained(scale)
+    excess = [
+        distortion - _least_distortion(x, rate)
+        for column in found.values()
+        for rate, distortion in zip(column["rate"], column["distortion"], strict=True)
+    ]
+    slopes = []
+    for low, _, high in map(near, THRESHOLDS):
+        rise = found[high]["distortion"] - found[low]["distortion"]
+        fall = found[low]["rate"] - found[high]["rate"]
+        slopes += list(rise / fall / math.sqrt(low * high))
+    inside = math.sqrt(AROUND[2] / AROUND[0])
     because = "of a convex curve the secant's slope lies between those at its ends"
     quantity = "-dD/dR over beta, between 0.7 and 1.1 of each threshold"
-    return Measured(
-        [
-            Check(
-                "distortion above the rate-distortion function, nats, smallest",
-                *(">= 0", min(excess), -1e-6, 0.1),
-                "nothing is below Shannon's curve, up to float32 weights",
-            ),
-            Check(
-                "distortion above the rate-distortion function, nats, mean",
-                *("0", np.mean(excess), 0.0, 0.31),
-                "as far above as the runs of linear-collapse's source (0.31 nats at beta 9)",
-            ),
-            Check(f"{quantity}, smallest", "1", min(slopes), *bounds, because, over_seeds(slopes)),
-            Check(f"{quantity}, largest", "1", max(slopes), *bounds, because, over_seeds(slopes)),
-        ],
-        scale.seeds,
-        {"excess": excess, "slopes": slopes},
-    )
+    checks = [
+        Check(
+            "distortion above the rate-distortion function, nats, smallest",
+            *(">= 0", min(excess), -1e-6, 0.1),
+            "nothing is below Shannon's curve, up to float32 weights",
+        ),
+        Check(
+            "distortion above the rate-distortion function, nats, mean",
+            *("0", np.mean(excess), 0.0, 0.31),
+            "as far above as the runs of linear-collapse's source (0.31 nats at beta 9)",
+        ),
+    ]
+    for name, slope in {"smallest": min(slopes), "largest": max(slopes)}.items():
+        bounds = (slope, 1 / inside, inside)
+        checks.append(Check(f"{quantity}, {name}", "1", *bounds, because, over_seeds(slopes)))
+    return Measured(checks, scale.seeds, {"excess": excess, "slopes": slopes})
 
 
 def _least_distortion(x, rate):
@@ -110,123 +163,6 @@ def _least_distortion(x, rate):
         found = vt.diagnostics.predict_collapse(x, middle)
         low, high = (middle, high) if found.rate > rate else (low, middle)
     return found.distortion
-
-
-def _train_linear(x, betas, scale, seed):
-    """Weights [M, ...] of M linear VAEs after Adam on minibatches, one sample of z an example."""
-    rng = np.random.default_rng(seed)
-    size, count = x.shape[1], len(betas)
-    shapes = [(size, size), (1, size), (1, size), (size, size), (1, size)]
-    kernels = [0.3 * rng.normal(size=(count, *s)) * (s[0] > 1) for s in shapes]
-    weights = [tf.Variable(kernel, dtype=tf.float32) for kernel in kernels]
-    adam = keras.optimizers.Adam(scale.learning_rate)
-    adam.build(weights)
-    per_epoch = scale.points // scale.batch
-    orders = [rng.permutation(scale.points)[: per_epoch * scale.batch] for _ in range(scale.epochs)]
-    rows = tf.constant(np.reshape(orders, (-1, scale.batch)), tf.int32)
-    x, beta = tf.constant(x, tf.float32), tf.constant(betas, tf.float32)
-
-    def one_step(i, seed):
-        own, following = tf.unstack(vt.random.split(seed, 2))
-        batch = tf.gather(x, rows[i])
-        with tf.GradientTape() as tape:
-            encoder, shift, log_scale, decoder, offset = weights
-            loc = batch @ encoder + shift  # [M, B, L]
-            noise = tf.random.stateless_normal(loc.shape, own)
-            x_hat = (loc + tf.exp(log_scale) * noise) @ decoder + offset
-            squared = tf.reduce_sum((batch - x_hat) ** 2, axis=2)
-            kl = 0.5 * (loc**2 + tf.exp(2 * log_scale) - 1) - log_scale
-            loss = tf.reduce_mean(0.5 * squared + beta[:, None] * tf.reduce_sum(kl, axis=2), axis=1)
-        adam.apply(tape.gradient(loss, weights), weights)
-        return i + 1, following
-
-    @tf.function(jit_compile=True, autograph=False)
-    def descend(seed):
-        return tf.while_loop(lambda i, _: i < rows.shape[0], one_step, (0, seed))[0]
-
-    descend(vt.random.as_seed(seed))
-    return [w.numpy().astype("float64") for w in weights]
-
-
-def _linear_figures(x, beta, encoder, shift, log_scale, decoder, offset):
-    """The loss in closed form, and what is left of each direction of the data."""
-    model = vt.linear.LinearGaussian(decoder.T, offset[0], 1.0)
-    q_z = tfd.Independent(tfd.Normal(tf.constant(x @ encoder + shift), np.exp(log_scale)), 1)
-    terms = [float(np.mean(term)) for term in model.elbo(x, q_z)]
-    # The paper's loss leaves the constant of the Normal out.
-    loss = -terms[1] - 0.5 * x.shape[1] * math.log(2 * math.pi) + beta * terms[2]
-    prediction = vt.diagnostics.predict_collapse(x, beta)
-    axes = np.linalg.eigh(np.cov(x.T, ddof=0))[1].T  # ascending, as THRESHOLDS
-    constant = 0.5 * x.shape[1] * math.log(2 * math.pi)
-    return {
-        "loss": loss,
-        "rate": terms[2],
-        "distortion": -terms[1],
-        "formula": prediction.distortion - constant + beta * prediction.rate,
-        "variance": THRESHOLDS * ((axes @ encoder) ** 2).sum(axis=1),  # of the latents' means
-        "off": np.abs(np.sort(np.exp(log_scale[0])) - prediction.encoder_scale).max(),
-    }
-
-
-def _alive_by_fit(x, beta, scale, seed=0):
-    """How many directions a stock `vt.VAE` keeps after `fit`."""
-    keras.utils.set_random_seed(seed)
-    size = x.shape[1]
-    encoder = vt.networks.mlp(size, vt.layers.NormalDiag(size), hidden=())
-    decoder = vt.networks.mlp(size, vt.layers.Normal(size, scale=1.0), hidden=())
-    vae = vt.VAE(encoder, decoder, objective=vt.objectives.BetaELBO(beta), seed=seed)
-    steps = scale.fit_epochs * math.ceil(len(x) / 64)
-    rate = keras.optimizers.schedules.CosineDecay(0.01, steps)
-    vae.compile(keras.optimizers.Adam(rate), steps_per_execution=16, jit_compile=True)
-    # One long epoch: each has a fixed cost that is larger than its steps here.
-    vae.fit(np.tile(x, (scale.fit_epochs, 1)), batch_size=64, verbose=0)
-    axes = np.linalg.eigh(np.cov(x.T, ddof=0))[1].T
-    kernel = encoder.layers[0].get_weights()[0][:, :size]
-    return int((THRESHOLDS * ((axes @ kernel) ** 2).sum(axis=1) > 0.01).sum())
-
-
-def _collapse_checks(betas, runs, alive):
-    at = {beta: i for i, beta in enumerate(betas)}
-    checks, brackets = [], []
-    for i, threshold in enumerate(THRESHOLDS):
-        near = [at[round(threshold * a, 6)] for a in AROUND]
-        variance = np.array([[run[j]["variance"][i] for j in near] for run in runs])  # [seed, 3]
-        brackets.append((variance[:, 1] > 0.01) & (variance[:, 2] < 0.01))
-        # Var = 1 - beta / xi^2 below the threshold: the line through two trained models meets zero.
-        fall = (variance[:, 0] - variance[:, 1]) / (AROUND[1] - AROUND[0])
-        found = threshold * (AROUND[1] + variance[:, 1] / fall)
-        bounds, because = (0.95 * threshold, 1.05 * threshold), "half the way to the betas trained"
-        quantity = f"threshold of direction {i + 1}, extrapolated"
-        spread = over_seeds(found)
-        checks.append(Check(quantity, f"{threshold:g}", found.mean(), *bounds, because, spread))
-    share = float(np.mean(brackets))
-    because = "each direction, each seed: active at 0.9, collapsed at 1.1 of its threshold"
-    checks.append(Check("share of thresholds bracketed", "1", share, 1.0, 1.0, because))
-    because = "direction 3 is alive at 0.9 and dead at 1.1 of its threshold"
-    for beta, count, wanted in zip((8.1, 9.9), alive, (3, 2), strict=True):
-        quantity = f"directions alive after vt.VAE.fit, beta {beta}"
-        checks.append(Check(quantity, str(wanted), count, wanted, wanted, because))
-    off = max(one["off"] for run in runs for one in run)
-    because = "Adam at a constant rate on batches of 16 does not come to rest"
-    quantity = "encoder sd against min(1, sqrt(beta / xi^2)), largest error"
-    checks.append(Check(quantity, "0", off, 0.0, 0.1, because))
-    return checks + _loss_checks(at, runs)
-
-
-def _loss_checks(at, runs):
-    checks = []
-    for beta, committed in COMMITTED.items():
-        losses = [run[at[float(beta)]]["loss"] for run in runs]
-        because = "2 %: their single runs are within 1.4 % of the closed form"
-        bounds = (0.98 * committed, 1.02 * committed)
-        quantity, spread = f"loss at beta {beta}", over_seeds(losses)
-        checks.append(Check(quantity, f"{committed}", np.mean(losses), *bounds, because, spread))
-    excess = [one["loss"] - one["formula"] for run in runs for one in run]
-    lowest, because = min(excess), "nothing is below the minimum, up to float32 weights"
-    checks.append(Check("loss minus closed form, smallest", ">= 0", lowest, -1e-6, 0.1, because))
-    because = "as far above as their own runs are (0.31 nats at beta 9)"
-    checks.append(Check("loss minus closed form, largest", "0.31", max(excess), 0.0, 0.31, because))
-    return checks
 
 
 @dataclasses.dataclass(frozen=True)

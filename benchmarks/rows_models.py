@@ -157,13 +157,14 @@ def cells(scale):
 
 def evaluated(vae, held_out, few, scale, label):
     """The bound of each held-out image, the share that k-hat refuses, active units, a bracket."""
-    bound = vt.evidence.iwae(vae, held_out, scale.evidence_samples, seed=0)
+    how = {"seed": 0, "progress": True}
+    bound = vt.evidence.iwae(vae, held_out, scale.evidence_samples, **how)
     active = vt.diagnostics.active_units(vae, few).count
     found = {"bound": np.asarray(bound.estimate), "active": active}
     found["refused"] = float(bound.refused.mean())
     print(f"  {label}: bound {bound.estimate.mean():.2f}, {active} active", flush=True)
     if scale.bracketed:
-        both = vt.evidence.bracket(vae, held_out[: scale.bracketed], seed=0)
+        both = vt.evidence.bracket(vae, held_out[: scale.bracketed], **how)
         names = ("lower", "upper", "simulated_width")
         found["bracket"] = {name: float(getattr(both, name).mean()) for name in names}
         found["bracket"]["bound"] = float(bound.estimate[: scale.bracketed].mean())
