@@ -101,9 +101,10 @@ class Torch:
     def negative_binomial(self, x, log_mean):
         """The sum over cells and genes; variance = mean + dispersion mean^2."""
         shape = 1 / (1e-6 + softplus(self.raw_dispersion + SHIFT))
-        logits = log_mean + torch.log(x.sum(1, keepdim=True) / self.mean_size) - shape.log()
-        p_x = torch.distributions.NegativeBinomial(shape, logits=logits, validate_args=False)
-        return p_x.log_prob(x).sum()
+        log_mean = log_mean + torch.log(x.sum(1, keepdim=True) / self.mean_size)
+        log_total = torch.log(shape + log_mean.exp())  # torch.distributions takes 1.6 times as long
+        ways = torch.lgamma(x + shape) - torch.lgamma(shape) - torch.lgamma(x + 1)
+        return (ways + shape * (shape.log() - log_total) + x * (log_mean - log_total)).sum()
 
     def mean_loss(self, x, noise):
         loc, log_variance = self.encoder(x).chunk(2, dim=1)
