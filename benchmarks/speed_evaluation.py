@@ -38,6 +38,7 @@ FEW = [case._replace(images=1, settings={k: TINY[k] for k in case.settings}) for
 QUICK = {"rounds": 1, "epochs": dict.fromkeys(EPOCHS, 1), "cases": FEW}
 
 LARGEST = {"mlp": 100_000, "conv": 5_000}  # decodings for a floor: more are proportional
+LONG = 20.0  # seconds: what takes longer is called once more only
 TORCH = "torch", "torch_compiled"
 
 OVER_PRODUCTS = 1.6  # `iwae` over the decoder's matrix products, at most
@@ -78,7 +79,7 @@ def _estimate(processes, case, model, x, rounds):
     questions = {name: partial(processes[name].ask, "evaluate", **how) for name in asked}
     questions |= {to: partial(processes[n].ask, "decode", rows=part) for to, n in floors.items()}
     first = contenders.seconds(contenders.in_turns(questions, 1))["fit"][0]
-    answers = contenders.in_turns(questions, rounds)
+    answers = contenders.in_turns(questions, rounds if first < LONG else 1)
     times = contenders.seconds(answers)
     times["products"] = [seconds * rows / part for seconds in times["products"]]
     estimates = {name: answers[name][-1]["value"] for name in asked}
