@@ -213,7 +213,7 @@ def _refine(model, x, todo, box, lattice, tolerance, result, rows):
     log_sum, w = _normalised(log_w)
     estimate, spread = _integrate(log_sum, w, box, lattice)
     missed = _tail(w, lattice) + box.outside
-    flat = _is_resolved(_moments(w, lattice.u)[1], lattice)
+    flat = _is_resolved(np.linalg.eigvalsh(_moments(w, lattice.u)[1]), lattice)
     rough = np.ones(len(todo))
     rough[flat] = _share_unresolved(log_w[:, flat], w[:, flat], lattice)
     error = np.where(rough < 0.05, spread + missed + 3 * rough, np.inf)
@@ -342,9 +342,9 @@ def _share_unresolved(log_w, w, lattice):
     return np.einsum("nb,nb->b", w, sharp.reshape(w.shape))
 
 
-def _is_resolved(covariance, lattice):
-    """Whether the weights are no narrower than one spacing, [b]."""
-    return np.linalg.eigvalsh(covariance)[:, 0] >= lattice.spacing**2
+def _is_resolved(variance, lattice):
+    """Whether weights of these variances, ascending, are no narrower than one spacing, [b]."""
+    return variance[:, 0] >= lattice.spacing**2
 
 
 def _next_box(log_w, w, box, lattice):
@@ -357,8 +357,8 @@ def _next_box(log_w, w, box, lattice):
     power, todo, widened = np.ones(batch), np.arange(batch), w
     for _ in range(60):
         m, covariance = _moments(widened, lattice.u)
-        ok = _is_resolved(covariance, lattice)
         variance, directions = np.linalg.eigh(covariance)
+        ok = _is_resolved(variance, lattice)
         mean[todo[ok]] = m[ok]
         axes[todo[ok]] = directions[ok] * np.sqrt(variance[ok])[:, None, :]
         todo = todo[~ok]
