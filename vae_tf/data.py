@@ -245,7 +245,7 @@ class Batches(keras.utils.PyDataset):
         """Binary pixels for batch `index` of the epoch with this seed; also inside a program."""
         # u uniform on [0, 1): P(u < x) = x
         uniform = random.uniform(tf.shape(x), random.fold_in(seed, index))
-        return tf.cast(uniform < x, tf.float32)
+        return tf.cast(uniform < tf.cast(x, tf.float32), tf.float32)
 
     def on_epoch_end(self) -> None:
         """Moves on to the next epoch: a new order, and new draws."""

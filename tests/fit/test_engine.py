@@ -112,11 +112,22 @@ class TestTheSameTraining:
         assert (first != x[:, 0]).any() and (first != second).any()
         assert [len(part) for part in orders[:5]] == [8, 8, 8, 8, 5]
 
-    def test_batches_are_those_that_one_sees_by_hand(self):
-        batches = vt.data.Batches(GREY, 8, seed=3, binarize=True)
+    @pytest.mark.parametrize(
+        "batch_size, floatx", [(8, "float32"), (8, "float64"), (N, "float32"), (2 * N, "float32")]
+    )
+    def test_batches_are_those_that_one_sees_by_hand(self, batch_size, floatx):
+        before = keras.config.floatx()
+        keras.config.set_floatx(floatx)
+        try:
+            self.compare_by_hand(batch_size)
+        finally:
+            keras.config.set_floatx(before)
+
+    def compare_by_hand(self, batch_size):
+        batches = vt.data.Batches(GREY, batch_size, seed=3, binarize=True)
         mine, by_hand = make(), make()
         mine.fit(batches, epochs=2, verbose=0)
-        batches = vt.data.Batches(GREY, 8, seed=3, binarize=True)
+        batches = vt.data.Batches(GREY, batch_size, seed=3, binarize=True)
         for _ in range(2):
             batches.on_epoch_end()
             for i in range(len(batches)):
