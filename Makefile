@@ -59,8 +59,7 @@ results: .venv/installed  ## makes data/results again: hours (ONLY=05_balancing_
 	@for script in experiments/$(or $(ONLY),*).py; do echo "$$script" && $(RUN) "$$script" || exit 1; done
 
 benchmarks: .venv/installed  ## measures published figures again (PROFILE=full: those of hours; ROWS=name)
-	@$(RUN) benchmarks/published.py $(if $(ROWS),--rows $(ROWS),--profile $(or $(PROFILE),cpu)); \
-		code=$$?; $(RUN) benchmarks/pages.py && exit $$code
+	@$(RUN) benchmarks/published.py $(if $(ROWS),--rows $(ROWS),--profile $(or $(PROFILE),cpu))
 
 speed: .venv/installed  ## compares speeds with other codes and with floors (a quiet machine)
 	@$(RUN) benchmarks/speed.py

@@ -78,7 +78,9 @@ def train(vae, x, scale, seed, binarize, name="", validation=None):
     best = None if validation is None else Best(KEPT / name, scale.warm_up, scale.patience)
     callbacks += [best] if best else []
     if name:
-        kept = keras.callbacks.BackupAndRestore(KEPT / name, delete_checkpoint=False)
+        # A kill in the middle of a backup leaves the one before.
+        how = {"double_checkpoint": True, "delete_checkpoint": False}
+        kept = keras.callbacks.BackupAndRestore(KEPT / name, **how)
         callbacks += [kept, Progress(batches, name)]
     vae.compile(keras.optimizers.Adam(rates[0], epsilon=scale.epsilon))
     if not (best and best.over()):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import json
 import math
 import os
 import pathlib
@@ -17,9 +16,6 @@ import tensorflow as tf
 import vae_tf as vt
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-RESULTS, README = FOLDER / "published.json", FOLDER / "README.md"
-MARKS = "<!-- the table begins -->\n", "<!-- the table ends -->"
-SUMMARY = "<!-- the summary begins -->\n", "<!-- the summary ends -->"
 AGREES, DIFFERS, UNVERIFIED, NOT_RUN = "agrees", "differs", "unverified", "not run"
 
 
@@ -166,7 +162,7 @@ def render(rows, records):
         lines.append(_line(f"`{row.name}`", *cells))
     for row in rows:
         lines += ["", *_section(row, records.get(row.name))]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _line(*cells):
@@ -207,17 +203,7 @@ def summary(rows, records):
     parts = [f"{n} {v if n == 1 else many[v]}" for v, n in counts.items() if n]
     open_ = len(rows) - len(measured)
     parts += [f"{open_} unmeasured so far"] if open_ else []
-    return f"**In short.** Of {len(rows)} rows: {', '.join(parts)} ([the table](#the-table)).\n"
-
-
-def write(rows, records, results=RESULTS, readme=README):
-    """Both files; what stands around the table in the README stays."""
-    results.write_text(json.dumps(records, indent=1, default=float) + "\n", "utf-8")
-    text = readme.read_text("utf-8")
-    for marks, drawn in ((SUMMARY, summary(rows, records)), (MARKS, render(rows, records))):
-        before, _, rest = text.partition(marks[0])
-        text = before + marks[0] + drawn + marks[1] + rest.partition(marks[1])[2]
-    readme.write_text(text, "utf-8")
+    return f"**In short.** Of {len(rows)} rows: {', '.join(parts)} ([the table](#the-table))."
 
 
 def exit_code(records):
