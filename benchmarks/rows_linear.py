@@ -90,30 +90,21 @@ def _thresholds(found):
         # Var = 1 - beta / xi^2 below the threshold: the line through two trained models meets zero.
         slope = (low - middle) / (AROUND[1] - AROUND[0])
         crossing = threshold * (AROUND[1] + middle / slope)
-        yield Check(
-            f"threshold of direction {i + 1}, extrapolated",
-            *(f"{threshold:g}", crossing.mean(), 0.95 * threshold, 1.05 * threshold),
-            "half the way to the betas trained",
-            over_seeds(crossing),
-        )
+        quantity, because = f"threshold of direction {i + 1}, extrapolated", "half way to the betas"
+        bounds = 0.95 * threshold, 1.05 * threshold
+        yield over_seeds(quantity, f"{threshold:g}", crossing, *bounds, because)
     because = "each direction, each seed: active at 0.9, collapsed at 1.1 of its threshold"
     yield Check("share of thresholds bracketed", "1", np.mean(brackets), 1.0, 1.0, because)
-    yield Check(
-        "encoder sd against min(1, sqrt(beta / xi^2)), largest error",
-        *("0", max(column["off"].max() for column in found.values()), 0.0, 0.1),
-        "Adam on batches of 16 does not come to rest",
-    )
+    off = max(column["off"].max() for column in found.values())
+    quantity = "encoder sd against min(1, sqrt(beta / xi^2)), largest error"
+    yield Check(quantity, "0", off, 0.0, 0.1, "Adam on batches of 16 does not come to rest")
 
 
 def _losses(found):
-    for beta, committed in COMMITTED.items():
-        loss = found[float(beta)]["loss"]
-        yield Check(
-            f"loss at beta {beta}",
-            *(f"{committed}", loss.mean(), 0.98 * committed, 1.02 * committed),
-            "2 %: their single runs are within 1.4 % of the closed form",
-            over_seeds(loss),
-        )
+    because = "2 %: their single runs are within 1.4 % of the closed form"
+    for beta, loss in COMMITTED.items():
+        ours, bounds = found[float(beta)]["loss"], (0.98 * loss, 1.02 * loss)
+        yield over_seeds(f"loss at beta {beta}", f"{loss}", ours, *bounds, because)
     excess = np.array([column["loss"] - column["formula"] for column in found.values()])
     because = "nothing is below the minimum, up to float32 weights"
     yield Check("loss minus closed form, smallest", ">= 0", excess.min(), -1e-6, 0.1, because)
@@ -138,20 +129,14 @@ def rate_distortion(scale):
     because = "of a convex curve the secant's slope lies between those at its ends"
     quantity = "-dD/dR over beta, between 0.7 and 1.1 of each threshold"
     checks = [
-        Check(
-            "distortion above the rate-distortion function, nats, smallest",
-            *(">= 0", min(excess), -1e-6, 0.1),
-            "nothing is below Shannon's curve, up to float32 weights",
-        ),
-        Check(
-            "distortion above the rate-distortion function, nats, mean",
-            *("0", np.mean(excess), 0.0, 0.31),
-            "as far above as the runs of linear-collapse's source (0.31 nats at beta 9)",
-        ),
+        over_seeds(f"{quantity}, {name}", "1", slopes, 1 / inside, inside, because, of=of)
+        for name, of in {"smallest": min, "largest": max}.items()
     ]
-    for name, slope in {"smallest": min(slopes), "largest": max(slopes)}.items():
-        bounds = (slope, 1 / inside, inside)
-        checks.append(Check(f"{quantity}, {name}", "1", *bounds, because, over_seeds(slopes)))
+    quantity = "distortion above the rate-distortion function, nats"
+    because = "nothing is below Shannon's curve, up to float32 weights"
+    checks.append(Check(f"{quantity}, smallest", ">= 0", min(excess), -1e-6, 0.1, because))
+    because = "as far above as the runs of linear-collapse's source (0.31 nats at beta 9)"
+    checks.append(Check(f"{quantity}, mean", "0", np.mean(excess), 0.0, 0.31, because))
     return Measured(checks, scale.seeds, {"excess": excess, "slopes": slopes})
 
 
@@ -260,35 +245,20 @@ def _train_ppca(x, scale, seed, noise=None):
 
 def _ppca_checks(runs, size, scale):
     column = {name: np.array([one[name] for one in runs]) for name in runs[0]}
+    most, less, elbo = (column[name] for name in ("maximum", "maximum_n_minus_1", "elbo"))
+    own, own_less = (column[name] for name in ("log_evidence", "log_evidence_n_minus_1"))
     shift = 0.5 * size * math.log(scale.images / (scale.images - 1))  # 0.3922 nats
-    between = "between 0 and D/2 log(N/(N-1)), for any training that gets close enough"
-    moved = f"{shift:.4f}: D/2 log(N/(N-1))"
-    found = column["maximum"] - column["maximum_n_minus_1"]
-    quantity = "true maximum minus the one by N - 1"
+    quantity, moved = "true maximum minus the one by N - 1", f"{shift:.4f}: D/2 log(N/(N-1))"
     bounds, because = (shift - 1e-6, shift + 1e-6), "closed form; rounding of 784 logarithms"
-    checks = [Check(quantity, moved, found.mean(), *bounds, because, over_seeds(found))]
-    for quantity, published, high, low, least, because in (
-        (
-            "ELBO of the trained linear VAE minus the maximum by N - 1",
-            *("+0.28 to +0.30", "elbo", "maximum_n_minus_1", 1e-6, between),
-        ),
-        (
-            "true maximum minus that ELBO",
-            *("+0.10 to +0.12 (corrected)", "maximum", "elbo", 0.0, between),
-        ),
-        (
-            "ELBO minus the model's own log p(x) by N - 1",
-            *("+0.32", "elbo", "log_evidence_n_minus_1", 1e-6, between),
-        ),
-        (
-            "the model's own log p(x) minus its ELBO",
-            *(">= 0 (+0.07, corrected)", "log_evidence", "elbo", 0.0),
-            "the gap is a KL divergence",
-        ),
+    checks = [over_seeds(quantity, moved, most - less, *bounds, because)]
+    because = "between 0 and D/2 log(N/(N-1)), for any training that gets close enough"
+    for quantity, published, found in (
+        ("ELBO of the trained VAE minus the maximum by N - 1", "+0.28 to +0.30", elbo - less),
+        ("true maximum minus that ELBO", "+0.10 to +0.12 (corrected)", most - elbo),
+        ("ELBO minus the model's own log p(x) by N - 1", "+0.32", elbo - own_less),
+        ("the model's own log p(x) minus its ELBO", ">= 0 (+0.07, corrected)", own - elbo),
     ):
-        found = column[high] - column[low]
-        spread = over_seeds(found)
-        checks.append(Check(quantity, published, found.min(), least, shift, because, spread))
+        checks.append(over_seeds(quantity, published, found, 0.0, shift, because, of=min))
     return checks
 
 
@@ -304,25 +274,14 @@ def lucas_units(scale, kept=(3, 4, 10)):
         active, kl, elbo = figures[k] = np.transpose(runs).tolist()
         short = -best.distortion - best.rate - np.array(elbo)
         print(f"  {k} eigenvalues above: {active} active, KL {kl}, short of {short}", flush=True)
-        checks += [
-            Check(
-                f"active units where {k} eigenvalues exceed sigma^2",
-                *(str(k), np.mean(active), k, k, "a count, the same for each seed"),
-                over_seeds(active),
-            ),
-            Check(
-                "KL there, nats: the sum of 1/2 log(lambda / sigma^2)",
-                *(f"{best.rate:.4f}", np.mean(kl), 0.99 * best.rate, 1.01 * best.rate),
-                "1 %: near its maximum the ELBO is flat",
-                over_seeds(kl),
-            ),
-            Check(
-                "maximum of the ELBO in closed form minus the ELBO there, nats",
-                *("0", np.mean(short), -1e-6, 0.01),
-                "nothing lies above the maximum, up to float32 weights; 0.01 nats for training",
-                over_seeds(short),
-            ),
-        ]
+        quantity, because = f"active units where {k} eigenvalues exceed sigma^2", "a count"
+        checks.append(over_seeds(quantity, str(k), active, k, k, because))
+        quantity = "KL there, nats: the sum of 1/2 log(lambda / sigma^2)"
+        bounds, because = (0.99 * best.rate, 1.01 * best.rate), "1 %: near its maximum it is flat"
+        checks.append(over_seeds(quantity, f"{best.rate:.4f}", kl, *bounds, because))
+        quantity = "maximum of the ELBO in closed form minus the ELBO there, nats"
+        because = "nothing lies above the maximum, up to float32 weights; 0.01 nats for training"
+        checks.append(over_seeds(quantity, "0", short, -1e-6, 0.01, because))
     return Measured(checks, scale.seeds, {"active, KL, ELBO of each seed": figures})
 
 

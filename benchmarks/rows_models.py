@@ -224,12 +224,12 @@ def iwae_cell(scale):
         because = "1.7 nats, as wide as that of the reproductions on MNIST: only one is known here"
     values = [-one["bound"].mean() for one in found[k]]
     published, *bounds = REPRODUCED.get(scale.data, ("none", -math.inf, math.inf))
-    quantity, spread = f"-log p(x), K = {k}, nats, {scale.data}", over_seeds(values)
-    checks = [Check(quantity, published, np.mean(values), *bounds, because, spread)]
+    quantity = f"-log p(x), K = {k}, nats, {scale.data}"
+    checks = [over_seeds(quantity, published, values, *bounds, because)]
     if scale.data == "mnist":
         units, quantity = [one["active"] for one in found[k]], f"active units, K = {k}"
         because = "two beside what the paper (19) and a reproduction (21) count"
-        checks.append(Check(quantity, "19", np.mean(units), 17, 23, because, over_seeds(units)))
+        checks.append(over_seeds(quantity, "19", units, 17, 23, because))
     runs = [{key: v for key, v in one.items() if key != "bound"} for one in found[k]]
     return Measured(checks, scale.seeds, {"runs": runs, "remarks": remarks(runs[0])})
 
@@ -265,15 +265,14 @@ def inference_gap(scale):
         train(vae, x, scale, seed, False, f"gap-seed{seed}")
         runs.append(_gap_parts(vae, x[: scale.images], scale))
         print(f"  seed {seed}: {runs[-1]}", flush=True)
-    column = {key: np.array([one[key] for one in runs]) for key in runs[0]}
     because = "a nat is an allowance for other images and fewer chains; it is not derived"
     published = {"total": 7.19, "approximation": 3.06, "amortization": 4.22}
     checks = []
     for part, figure in published.items():
-        ours, spread = column[part].mean(), over_seeds(column[part])
         bounds, seen = (figure - 1, figure + 1), part == "total"
-        shown = f"{figure}" if seen else f"{figure}, unverified"
-        checks.append(Check(f"{part}, nats", shown, ours, *bounds, because, spread, seen))
+        shown, values = f"{figure}" if seen else f"{figure}, unverified", [r[part] for r in runs]
+        one = over_seeds(f"{part}, nats", shown, values, *bounds, because, verified=seen)
+        checks.append(one)
     return Measured(checks, scale.seeds, {"runs": runs})
 
 
@@ -342,5 +341,5 @@ def fixed_binarisation(scale):
     values = [-one.pop("bound").mean() for one in runs]
     published, *allowed = scale.published
     quantity = "-log p(x) of the test images, nats"
-    checks = [Check(quantity, published, np.mean(values), *allowed, over_seeds(values))]
+    checks = [over_seeds(quantity, published, values, *allowed)]
     return Measured(checks, scale.seeds, {"runs": runs, "remarks": remarks(runs[0])})

@@ -114,9 +114,10 @@ def machine():
     return ", ".join(parts)
 
 
-def over_seeds(values):
-    """The standard deviation over seeds, in words."""
-    return f"sd {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+def over_seeds(quantity, published, values, low, high, because, *, of=np.mean, verified=True):
+    """A figure of several seeds, their mean unless another is asked for, with the sd over them."""
+    spread = f"sd {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+    return Check(quantity, published, of(values), low, high, because, spread, verified)
 
 
 def beyond_zero(quantity, published, difference, images=False):
