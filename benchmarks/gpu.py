@@ -10,14 +10,11 @@ CPU say nothing about a GPU.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 from functools import partial
 from typing import NamedTuple
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pages
@@ -43,7 +40,6 @@ class Scale(NamedTuple):
     lessons: tuple = ()  # all
 
 
-ON_CPU = Scale(2_000, (100, 400), 20, 1_000, 4, 2, 3, ("00_notation",))
 QUICK = Scale(200, (50, 100), 5, 50, 2, 1, 2, ("00_notation",))
 
 
@@ -53,20 +49,15 @@ def median(function, rounds):
     return float(np.median([timed(function)[1] for _ in range(rounds)]))
 
 
-# The parts: each returns {figure: value}.
-
-
 def training(scale):
     """Steps and images, as the batch grows."""
     found = {}
     for batch in scale.batches:
         steps = max(scale.examples // batch, 4)
-        fit = partial(
-            make(jit_compile=True).fit, digits(steps * batch), batch_size=batch, verbose=0
-        )
-        rate = steps / median(fit, scale.rounds)
-        found[f"steps a second, batch {batch}"] = rate
-        found[f"images a second, batch {batch}"] = rate * batch
+        x, fit = digits(steps * batch), make(jit_compile=True).fit
+        rate = steps / median(partial(fit, x, batch_size=batch, verbose=0), scale.rounds)
+        found |= {f"steps a second, batch {batch}": rate}
+        found |= {f"images a second, batch {batch}": rate * batch}
     return found
 
 
@@ -81,12 +72,8 @@ def evaluation(scale):
 def sweep(scale):
     """Values of beta as one program, against as many runs of `fit`, all with their compilation."""
     x, how = digits(min(4_000, scale.examples)), {"epochs": scale.epochs, "batch_size": 100}
-
-    def models():
-        betas = np.linspace(0.25, 4.5, scale.models)
-        return [make(jit_compile=True, objective=vt.objectives.BetaELBO(b)) for b in betas]
-
-    vaes, others = models(), models()
+    objectives = [vt.objectives.BetaELBO(beta) for beta in np.linspace(0.25, 4.5, scale.models)]
+    vaes, others = ([make(jit_compile=True, objective=o) for o in objectives] for _ in range(2))
     _, together = timed(lambda: vt.sweep(vaes, x, verbose=0, **how))
     _, apart = timed(lambda: [vae.fit(x, verbose=0, **how) for vae in others])
     found = {f"{scale.models} models, one program, s": together, "one by one, s": apart}
@@ -101,6 +88,7 @@ def lessons(scale):
     return {f"{words}, s": seconds, "of them ended well": run.returncode == 0}
 
 
+# Each returns {figure: value}.
 PARTS = {part.__name__: part for part in (training, evaluation, sweep, lessons)}
 
 
@@ -110,19 +98,15 @@ def main(arguments=None):
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="tiny; writes nothing")
     options = parser.parse_args(arguments)
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    scale = QUICK if options.quick else Scale() if on_gpu else ON_CPU
-    if not on_gpu:
-        print("There is no GPU: everything runs, and no figure says anything about one.")
-    records = pages.read("gpu")
+    quick = options.quick or not tf.config.list_physical_devices("GPU")
+    print("In little: nothing is written." if quick else "Writes benchmarks/gpu.json.")
+    scale, records = QUICK if quick else Scale(), pages.read("gpu")
     for part in options.part:
         began = time.monotonic()
         found = {name: float(f"{value:.4g}") for name, value in PARTS[part](scale).items()}
-        print(
-            part, *(f"  {name}: {value:,g}" for name, value in found.items()), sep="\n", flush=True
-        )
+        print(part, *(f"  {name}: {value:,g}" for name, value in found.items()), sep="\n")
         records[part] = {"figures": found, "scale": scale._asdict(), **pages.stamp(began)}
-        if on_gpu and not options.quick:
+        if not quick:
             pages.write("gpu", records)
     return 0
 

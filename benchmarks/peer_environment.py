@@ -35,12 +35,7 @@ def peer_python(environment, requirements, size):
     return python
 
 
-def without_path():
-    """The variables of this process, but for what would lead a peer to this project's packages."""
-    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-
-
 def ask(command):
-    """Runs a command and returns what it said."""
-    command = list(map(str, command))
-    return subprocess.run(command, capture_output=True, text=True, env=without_path())
+    """Runs a command, which cannot find this project's packages, and returns what it said."""
+    command, env = list(map(str, command)), os.environ | {"PYTHONPATH": ""}
+    return subprocess.run(command, capture_output=True, text=True, env=env)

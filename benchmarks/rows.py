@@ -32,10 +32,6 @@ MEASURES = {  # name of a row: what measures it, and the scale
     "collapse-transition": (small.transition, small.Small()),
     "three-entropies": (small.three_entropies, small.Small(epochs=600, rate=1e-2)),
     "free-bits": (small.free_bits, small.Small(latents=8)),
-    "dsprites-points": (
-        small.sprites_points,
-        small.Small(latents=10, hidden=(200, 200), epochs=12, batch=64, rate=1e-3),
-    ),
     "doubled-kl": (code.doubled_kl, code.ENVIRONMENT),
     "gradient-slopes": (bounds.gradient_slopes, bounds.Slopes()),
     "iwae-ordering": (deep.iwae_ordering, deep.Cells()),

@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py                       # all of it, over half an hour on two cores
     python benchmarks/speed.py --part evaluation     # one question
-    python benchmarks/speed.py --quick               # tiny: does it work? judges and writes nothing
+    python benchmarks/speed.py --quick               # tiny: does it work? writes nothing
 
 Each part is a file: `speed_training`, `speed_evaluation`, `speed_growth`. Who is measured is a
 process of its own (peers/speed_*.py); one computes at a time, in turns, and medians are compared.
@@ -11,24 +11,13 @@ if none is but a peer could not be had.
 """
 
 import argparse
-import os
 import sys
 import time
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pages
 import table
 from pages import PARTS
 from peer_environment import CACHE, ask, peer_python
-
-
-def measure(part, python, peers, quick=False):
-    """A record of a part, plain enough for JSON."""
-    began, module = time.monotonic(), PARTS[part]
-    record = module.measure(python, **(module.QUICK if quick else module.FULL))
-    record |= {"peers": peers, "missing": [] if python else ["PyTorch"]}
-    return judged(part, record) | pages.stamp(began)
 
 
 def judged(part, record):
@@ -48,8 +37,7 @@ def find_peers(python=None):
         print(f"  {reason}", flush=True)
         return None, {}
     found = ask([python, "-c", "import torch; print(torch.__version__)"])
-    if found.returncode:
-        raise RuntimeError(f"Expected a Python that has PyTorch. Received: {found.stderr}")
+    found.check_returncode()
     return python, {"PyTorch": found.stdout.strip()}
 
 
@@ -57,25 +45,21 @@ def main(arguments=None):
     """Measures parts, shows them, writes all files; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--quick", action="store_true", help="tiny; judges and writes nothing")
+    parser.add_argument("--quick", action="store_true", help="tiny; writes nothing")
     parser.add_argument("--python", help="one that has PyTorch; by default an environment is made")
     options = parser.parse_args(arguments)
     (python, peers), records = find_peers(options.python), pages.read("speed")
+    about = {"peers": peers, "missing": [] if python else ["PyTorch"]}
     for i, part in enumerate(options.part, start=1):
         print(f"{i} of {len(options.part)}: {part}", flush=True)
-        record = records[part] = measure(part, python, peers, options.quick)
-        print(*PARTS[part].render(record), sep="\n", flush=True)
-        for check in record["checks"]:
-            mark = "    " if check["holds"] else "NO  "
-            found = table.obtained(check["ours"])
-            print(f"  {mark}{check['quantity']}: {found}; {check['published']}")
-        print(f"  {record['verdict']} after {record['took']} s", flush=True)
+        began, module = time.monotonic(), PARTS[part]
+        found = module.measure(python, **(module.QUICK if options.quick else module.FULL))
+        record = records[part] = judged(part, found | about) | pages.stamp(began)
+        print(*module.render(record), "", pages.the_targets({part: record}), sep="\n")
+        print(f"{record['verdict']} after {record['took']} s", flush=True)
         if not options.quick:
             pages.write("speed", records)
-    measured = [records[part] for part in options.part]
-    if options.quick:  # its figures mean nothing
-        return 3 if any(record["missing"] for record in measured) else 0
-    return table.exit_code(measured)
+    return 0 if options.quick else table.exit_code([records[part] for part in options.part])
 
 
 if __name__ == "__main__":

@@ -2,15 +2,13 @@
 
 import contextlib
 import math
+import os
 import pickle
 import subprocess
 import sys
 import tempfile
-import time
-from typing import NamedTuple
 
 import numpy as np
-from peer_environment import without_path
 from table import FOLDER, Check
 
 import vae_tf as vt
@@ -18,30 +16,18 @@ import vae_tf as vt
 PEERS = FOLDER / "peers"
 sys.path.insert(0, str(PEERS))
 
-
-class Contender(NamedTuple):
-    """A file of peers/, what it is called with, and the environment that it runs in."""
-
-    label: str
-    file: str
-    argument: str = ""
-    ours: bool = True  # whether it runs in this environment
-
-
-PRODUCTS = "numpy", "mkl"
+# name: (what pages call it, a file of peers/, what that is called with), about the slowest first
 CONTENDERS = {
-    "fit": Contender("this project's `fit`", "speed_fit.py", "xla"),
-    "auto": Contender("`fit`, as it decides", "speed_fit.py", "auto"),
-    "keras": Contender("Keras' own `fit`, same model", "speed_fit.py", "keras"),
-    "keras_guide": Contender("Keras guide's `train_step`", "speed_keras_guide.py"),
-    "bare": Contender("bare loop, one XLA program", "speed_bare.py"),
-    "torch": Contender("PyTorch, fused Adam", "speed_torch.py", "eager", False),
-    "torch_compiled": Contender("PyTorch, compiled", "speed_torch.py", "compiled", False),
-    "numpy": Contender("products, NumPy", "speed_products.py", "numpy"),
-    "mkl": Contender("products, PyTorch", "speed_products.py", "torch", False),
+    "keras_guide": ("Keras guide's `train_step`", "speed_keras_guide.py", ""),
+    "keras": ("Keras' own `fit`, same model", "speed_fit.py", "keras"),
+    "auto": ("`fit`, as it decides", "speed_fit.py", "auto"),
+    "torch_compiled": ("PyTorch, compiled", "speed_torch.py", "compiled"),
+    "torch": ("PyTorch, fused Adam", "speed_torch.py", "eager"),
+    "fit": ("this project's `fit`", "speed_fit.py", "xla"),
+    "bare": ("bare loop, one XLA program", "speed_bare.py", ""),
 }
-LABELS = {name: one.label for name, one in CONTENDERS.items()}
-LABELS["products"] = "matrix products alone"
+LABELS = {name: label for name, (label, *_) in CONTENDERS.items()}
+TORCH = "torch", "torch_compiled"  # whose Python is another one
 
 
 def digits(count):
@@ -50,51 +36,45 @@ def digits(count):
     return np.tile(x, (-(-count // len(x)), 1))[:count]
 
 
-class Process:
+class Process(subprocess.Popen):
     """A contender that runs: `ask` it, and it answers."""
 
     def __init__(self, name, python=None):
-        self.began, self._contender = time.perf_counter(), CONTENDERS[name]
-        _, file, argument, ours = self._contender
-        self._noise = tempfile.TemporaryFile("w+", encoding="utf-8")
-        self._process = subprocess.Popen(
-            [str(sys.executable if ours else python), str(PEERS / file), argument],
+        self.label, file, argument = CONTENDERS[name]
+        self.said = tempfile.TemporaryFile("w+", encoding="utf-8")
+        # Ours find this project's package, PyTorch does not.
+        python, path = (python, "") if name in TORCH else (sys.executable, str(FOLDER.parent))
+        super().__init__(
+            [str(python), str(PEERS / file), argument],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._noise,
-            # Ours find this project's package, the others do not.
-            env=without_path() | ({"PYTHONPATH": str(FOLDER.parent)} if ours else {}),
+            stderr=self.said,
+            env=os.environ | {"PYTHONPATH": path},
         )
 
     def ask(self, question, **details):
         """{"value", "seconds", "peak"} of a method of the contender."""
         try:
-            pickle.dump((question, details), self._process.stdin)
-            self._process.stdin.flush()
-            answer = pickle.load(self._process.stdout)
-        except (BrokenPipeError, EOFError):
-            self._noise.seek(0)
-            answer = {"error": self._noise.read()}
+            pickle.dump((question, details), self.stdin)
+            self.stdin.flush()
+            answer = pickle.load(self.stdout)
+        except (BrokenPipeError, EOFError):  # it has ended
+            self.said.seek(0)
+            answer = {"error": self.said.read()}
         if "error" in answer:
-            raise RuntimeError(f"{self._contender.label}: {answer['error'].strip()[-2000:]}")
+            raise RuntimeError(f"{self.label}: {answer['error']}")
         return answer
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        with contextlib.suppress(BrokenPipeError):  # of one that has died
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
-        self._noise.close()
+    def __exit__(self, *reason):
+        super().__exit__(*reason)
+        self.said.close()
 
 
 @contextlib.contextmanager
 def running(names, python):
-    """{name: Process}, for the length of a `with`; without `python`, that of the peers, ours."""
+    """{name: Process}, for the length of a `with`; no PyTorch without its `python`."""
     with contextlib.ExitStack() as stack:
-        there = [name for name in names if python or CONTENDERS[name].ours]
+        there = [name for name in names if python or name not in TORCH]
         yield {name: stack.enter_context(Process(name, python)) for name in there}
 
 
@@ -108,10 +88,8 @@ def in_turns(questions, rounds):
 
 
 def seconds(answers):
-    """{name: [seconds of each round]}; "products" is the library that multiplies faster."""
-    times = {name: [round(one["seconds"], 5) for one in of] for name, of in answers.items()}
-    products = [times.pop(name) for name in PRODUCTS if name in times]
-    return times | ({"products": min(products, key=np.median)} if products else {})
+    """{name: [seconds of each round]}."""
+    return {name: [round(one["seconds"], 5) for one in of] for name, of in answers.items()}
 
 
 def ratio(times, name, to):

@@ -9,9 +9,8 @@ import time
 from functools import partial
 
 import numpy as np
-import speed_contenders as contenders
 import table
-from speed_contenders import LABELS, Process, at_most, ratio
+from speed_contenders import LABELS, TORCH, Process, at_most, digits, in_turns, ratio
 from table import Check
 
 NAMES = "auto", "keras", "torch"  # who starts cold
@@ -24,34 +23,32 @@ FLAT = 1.1  # peak memory with many samples over that with few, at most
 
 
 def measure(python, *, rounds, examples, samples):
-    names = [name for name in NAMES if python or contenders.CONTENDERS[name].ours]
-    cold = {name: [] for name in names}
-    for name in names * rounds:
-        cold[name].append(_cold(name, python))
-    found = {"examples": [_point("examples", size, rounds) for size in examples]}
-    found |= {"samples": [_point("samples", size, rounds) for size in samples]}
-    return {"rounds": rounds, "cold": cold, **found}
+    there = (name for name in NAMES if python or name not in TORCH)
+    starts = {name: partial(_cold, name, python) for name in there}
+    found = {"rounds": rounds, "cold": in_turns(starts, rounds), "examples": [], "samples": []}
+    for size in examples:
+        found["examples"].append(_point(size, rounds, digits(size), "train", epochs=1))
+    x = digits(50)
+    for size in samples:
+        how = {"x": x, "function": "iwae", "num_samples": size, "seed": 0}
+        found["samples"].append(_point(size, rounds, x, "evaluate", **how))
+    return found
 
 
 def _cold(name, python):
     """Seconds from the start of the interpreter to the end of the first epoch."""
+    x, began = digits(4000), time.perf_counter()
     with Process(name, python) as process:
-        process.ask("prepare", x=contenders.digits(4000), batch=128)
+        process.ask("prepare", x=x, batch=128)
         process.ask("train", epochs=1)
-        return round(time.perf_counter() - process.began, 3)
+        return round(time.perf_counter() - began, 3)
 
 
-def _point(axis, size, rounds):
+def _point(size, rounds, x, question, /, **details):
     """The seconds of each round, and the peak of memory in MB."""
     with Process("fit") as fit:
-        if axis == "examples":
-            fit.ask("prepare", x=contenders.digits(size), batch=128)
-            question = partial(fit.ask, "train", epochs=1)
-        else:
-            fit.ask("load")
-            how = {"function": "iwae", "num_samples": size, "seed": 0}
-            question = partial(fit.ask, "evaluate", x=contenders.digits(50), **how)
-        answers = [question() for _ in range(1 + rounds)]
+        fit.ask("prepare", x=x, batch=128)
+        answers = [fit.ask(question, **details) for _ in range(1 + rounds)]
     seconds = [round(one["seconds"], 4) for one in answers[1:]]
     return {"size": size, "seconds": seconds, "peak": answers[-1]["peak"]}
 
@@ -69,24 +66,23 @@ def checks(record):
     yield at_most(quantity, ratio(record["cold"], "auto", "keras"), LATER, because)
     words, because = "{} to {}".format(*LINEAR), "linear; the exponent is fitted to all sizes"
     for axis, letter in (("examples", "N"), ("samples", "K")):
-        quantity = f"exponent of the time in {letter}"
-        yield Check(quantity, words, exponent(record[axis]), *LINEAR, because)
+        found = exponent(record[axis])
+        yield Check(f"exponent of the time in {letter}", words, found, *LINEAR, because)
     peaks = [point["peak"] for point in record["samples"]]
     if all(peaks):
         quantity = "peak memory at the largest K over that at the smallest"
-        because = "samples are drawn in chunks"
-        yield at_most(quantity, peaks[-1] / peaks[0], FLAT, because)
+        yield at_most(quantity, peaks[-1] / peaks[0], FLAT, "samples are drawn in chunks")
 
 
 def render(record):
-    words = {"examples": "an epoch of {:,} examples, batch 128"}
-    words |= {"samples": "`vt.evidence.iwae` with {:,} samples of 50 images"}
     lines = table._head("", "seconds", "peak memory, MB")
     for name, seconds in record["cold"].items():
         what = f"interpreter to the first epoch's end, {LABELS[name]}"
         lines.append(table._line(what, f"{np.median(seconds):.3f}", ""))
-    for axis, what in words.items():
-        for point in record[axis]:
+    epoch = "an epoch of {:,} examples, batch 128"
+    bound = "`vt.evidence.iwae` with {:,} samples of 50 images"
+    for what, points in ((epoch, record["examples"]), (bound, record["samples"])):
+        for point in points:
             cells = f"{np.median(point['seconds']):.3f}", f"{point['peak'] or np.nan:.0f}"
             lines.append(table._line(what.format(point["size"]), *cells))
     return lines

@@ -4,9 +4,6 @@ No Keras and no distribution objects: whatever `fit` takes on top of this is ove
 """
 
 import math
-import os
-
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import speed_protocol as protocol
 import tensorflow as tf
@@ -42,29 +39,26 @@ def adam(state, step, gradient):
 
 
 def epoch_of(x, batch):
-    """(state, steps so far, seed) -> (state, steps so far, mean loss): one epoch."""
-    steps, left = divmod(len(x), batch)
-    if left:
-        raise ValueError(f"Expected a batch that divides {len(x)} examples. Received: {batch}")
+    """(state, epochs so far) -> (state, mean loss): one epoch, where `batch` divides x."""
+    steps = len(x) // batch
 
-    def epoch(state, step, seed):
+    def epoch(state, done):
         latents = state[6][0].shape[0]
-        order = tf.argsort(tf.random.stateless_uniform([len(x)], seed))
+        order = tf.argsort(tf.random.stateless_uniform([len(x)], [done, 0]))
 
-        def train(i, total, state, step):
+        def train(i, total, state):
             rows = tf.slice(order, [i * batch], [batch])
             # Left to choose the algorithm, XLA takes one that is ten times slower on a CPU.
-            noise = tf.random.stateless_normal([batch, latents], seed + [0, 1 + i], alg="philox")
+            noise = tf.random.stateless_normal([batch, latents], [done, 1 + i], alg="philox")
             weights = [weight for weight, _, _ in state]
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 loss = loss_of(weights, tf.gather(x, rows), noise)
-            state = adam(state, step + 1, tape.gradient(loss, weights))
-            return i + 1, total + loss, state, step + 1
+            step = tf.cast(done * steps + i + 1, tf.float32)
+            return i + 1, total + loss, adam(state, step, tape.gradient(loss, weights))
 
-        start = (0, 0.0, state, step)
-        _, total, state, step = tf.while_loop(lambda i, *_: i < steps, train, start)
-        return state, step, total / steps
+        _, total, state = tf.while_loop(lambda i, *_: i < steps, train, (0, 0.0, state))
+        return state, total / steps
 
     return tf.function(epoch, autograph=False, jit_compile=True)
 
@@ -72,14 +66,12 @@ def epoch_of(x, batch):
 class Bare:
     def prepare(self, x, batch, weights, **_):
         self.state = [(tf.constant(w), tf.zeros_like(w), tf.zeros_like(w)) for w in weights]
-        self.step, self.epochs = tf.constant(0.0), 0
-        self.epoch = epoch_of(tf.constant(x), batch)
+        self.epoch, self.done = epoch_of(tf.constant(x), batch), tf.constant(0)
 
     def train(self, epochs):
         for _ in range(epochs):
-            self.epochs += 1
-            seed = tf.constant([self.epochs, 0])
-            self.state, self.step, loss = self.epoch(self.state, self.step, seed)
+            self.state, loss = self.epoch(self.state, self.done)
+            self.done += 1
         return float(loss)
 
 

@@ -4,11 +4,6 @@ After keras.io, "Variational AutoEncoder", with dense layers in place of its con
 is summed over pixels and latents, which is right there.
 """
 
-import os
-
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 import keras
 import speed_protocol as protocol
 import tensorflow as tf
@@ -27,10 +22,6 @@ class VAE(keras.Model):
         self.seed_generator = keras.random.SeedGenerator(0)
         names = "total_loss", "reconstruction_loss", "kl_loss"
         self.trackers = [keras.metrics.Mean(name=name) for name in names]
-
-    @property
-    def metrics(self):
-        return self.trackers
 
     def train_step(self, data):
         with tf.GradientTape() as tape:

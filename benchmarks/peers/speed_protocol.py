@@ -5,9 +5,8 @@ alone. It is an object whose methods `serve` calls and times, those of them that
 
     prepare(x, batch, model, latents, weights)   a fresh model, and Adam(1e-3) to train it
     train(epochs)                     -> the mean loss of the last epoch, nats per example
-    load(model, latents, weights)     the same model, for what follows
     evaluate(x, function, **settings) -> the mean over x of what `function` says, nats
-    decode(rows)                      p(x|z) of so many z, or the matrix products that it takes
+    decode(rows)                      what p(x|z) of so many z takes at least
 
 The models are "mlp" (784-200-200-L, tanh, and its mirror; `weights` are those it begins with),
 "conv" (the layers of Keras' own VAE example) and "counts" (765 genes).
@@ -30,21 +29,19 @@ STEP, EPSILON = 1e-3, 1e-7  # of Adam, as Keras has it
 CHUNK = 1000  # rows of z that `decode` takes at a time
 
 
-def shapes(latents):
-    """Of the six dense layers' matrices, [in, out]: three of the encoder, three of the decoder."""
-    sizes = (EVENT, *HIDDEN, 2 * latents), (latents, *reversed(HIDDEN), EVENT)
-    return [pair for part in sizes for pair in zip(part[:-1], part[1:], strict=True)]
+def products(library, rows, latents):
+    """The floor of evaluation: the matrix products of the "mlp" decoder, by NumPy or PyTorch.
 
-
-def first_weights(latents, seed=0):
-    """Glorot and Bengio's uniform matrices and zero biases: [matrix, bias, matrix, ...]."""
-    draw = np.random.default_rng(seed)
-    weights = []
-    for rows, columns in shapes(latents):
-        limit = np.sqrt(6 / (rows + columns))
-        weights.append(draw.uniform(-limit, limit, (rows, columns)).astype("float32"))
-        weights.append(np.zeros(columns, "float32"))
-    return weights
+    A gradient into z takes as many products, as large.
+    """
+    take, sizes = getattr(library, "from_numpy", np.asarray), (latents, *reversed(HIDDEN), EVENT)
+    held = []
+    for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+        a, b = np.ones((CHUNK, n), "float32"), np.ones((n, m), "float32")
+        held.append((take(a), take(b), take(a @ b)))
+    for _ in range(-(-rows // CHUNK)):
+        for a, b, out in held:
+            library.matmul(a, b, out=out)  # into memory that is there already
 
 
 def peak():
@@ -54,18 +51,10 @@ def peak():
     return int(found[1]) / 1024 if found else None
 
 
-def timed(function):
+def timed(function, /, **details):
     start = time.perf_counter()
-    result = function()
+    result = function(**details)
     return result, time.perf_counter() - start
-
-
-def _answer(contender, question, details):
-    try:
-        value, seconds = timed(lambda: getattr(contender, question)(**details))
-    except Exception:
-        return {"error": traceback.format_exc()}
-    return {"value": value, "seconds": seconds, "peak": peak()}
 
 
 def serve(contender):
@@ -77,5 +66,10 @@ def serve(contender):
             question, details = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        pickle.dump(_answer(contender, question, details), answers)
+        try:
+            value, seconds = timed(getattr(contender, question), **details)
+            answer = {"value": value, "seconds": seconds, "peak": peak()}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        pickle.dump(answer, answers)
         answers.flush()

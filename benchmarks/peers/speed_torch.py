@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-ROWS = 2500  # of z at a time, in evaluation: what suits the cache
+SAMPLES = 2500  # of z at a time, in evaluation: what suits the cache
 SHIFT = math.log(math.expm1(1.0))  # softplus(SHIFT) = 1
 
 
@@ -48,15 +48,10 @@ def conv(latents):
     return encoder, decoder
 
 
-class Log1p(nn.Module):
-    def forward(self, x):
-        return torch.log1p(x)
-
-
 def counts(latents):
-    """From log(1 + x) to z, and from z to the logarithm of a mean."""
+    """From log(1 + x), which is the business of the loss, to z; from z to the log of a mean."""
     genes, hidden = protocol.GENES, protocol.HIDDEN_OF_COUNTS
-    return nn.Sequential(Log1p(), dense(genes, hidden, 2 * latents)), dense(latents, hidden, genes)
+    return dense(genes, hidden, 2 * latents), dense(latents, hidden, genes)
 
 
 NETWORKS = {"mlp": mlp, "conv": conv, "counts": counts}
@@ -66,9 +61,11 @@ class Torch:
     def __init__(self, form):
         self.compiled = torch.compile if form == "compiled" else lambda function: function
 
-    def load(self, model="mlp", latents=50, weights=None):
+    def prepare(self, x, batch, model="mlp", latents=50, weights=None):
         torch.manual_seed(0)
         torch.compiler.reset()  # else a second model is compiled for shapes that may change
+        self.batch, self.latents, self.counts = batch, latents, model == "counts"
+        self.x = torch.from_numpy(x.reshape(-1, 28, 28) if model == "conv" else x)
         self.encoder, self.decoder = NETWORKS[model](latents)
         self.parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         with torch.no_grad():
@@ -79,21 +76,13 @@ class Torch:
                     nn.init.xavier_uniform_(parameter)  # as Keras begins
                 else:
                     nn.init.zeros_(parameter)
-        self.weigh = self.compiled(self.log_weights)
-
-    def prepare(self, x, batch, model="mlp", latents=50, weights=None):
-        self.load(model, latents, weights)
-        self.batch, self.latents = batch, latents
-        self.x = torch.from_numpy(x.reshape(-1, 28, 28) if model == "conv" else x)
-        self.log_likelihood = self.bernoulli
-        if model == "counts":
-            self.log_likelihood = self.negative_binomial
+        if self.counts:
             self.raw_dispersion = nn.Parameter(torch.zeros(protocol.GENES))
             self.parameters.append(self.raw_dispersion)
             self.mean_size = self.x.sum(1).mean()
-        rate = {"lr": protocol.STEP, "eps": protocol.EPSILON}
-        self.adam = torch.optim.Adam(self.parameters, fused=True, **rate)
-        self.loss = self.compiled(self.mean_loss)
+        rate, epsilon = protocol.STEP, protocol.EPSILON
+        self.adam = torch.optim.Adam(self.parameters, rate, eps=epsilon, fused=True)
+        self.loss, self.weigh = self.compiled(self.mean_loss), self.compiled(self.log_weights)
 
     def bernoulli(self, x, logits):
         return -binary_cross_entropy_with_logits(logits, x, reduction="sum")
@@ -107,9 +96,10 @@ class Torch:
         return (ways + shape * (shape.log() - log_total) + x * (log_mean - log_total)).sum()
 
     def mean_loss(self, x, noise):
-        loc, log_variance = self.encoder(x).chunk(2, dim=1)
+        loc, log_variance = self.encoder(x.log1p() if self.counts else x).chunk(2, dim=1)
         z = loc + torch.exp(0.5 * log_variance) * noise
-        reconstruction = self.log_likelihood(x, self.decoder(z))
+        log_likelihood = self.negative_binomial if self.counts else self.bernoulli
+        reconstruction = log_likelihood(x, self.decoder(z))
         kl = 0.5 * (loc**2 + log_variance.exp() - 1 - log_variance).sum()
         return (kl - reconstruction) / len(x)
 
@@ -126,19 +116,17 @@ class Torch:
 
     @torch.inference_mode()
     def evaluate(self, x, function, seed, num_samples):
-        """log 1/K sum_k w_k, the mean over x; some examples at a time, or some samples of one."""
+        """log 1/K sum_k w_k, the mean over x; one example at a time, and some of its samples."""
         assert function == "iwae", function
         torch.manual_seed(seed)
-        part, bounds = max(1, ROWS // num_samples), []
-        for some in torch.from_numpy(x).split(part):
-            loc, raw = self.encoder(some).chunk(2, dim=1)  # [B, L]
+        bounds = []
+        for one in torch.from_numpy(x).split(1):
+            loc, raw = self.encoder(one).chunk(2, dim=1)  # [1, L]
             # The weights are this project's, so that both evaluate the same model.
             scale = 1e-6 + softplus(raw + SHIFT)
-            log_w = [
-                self.weigh(some, loc, scale, torch.randn(min(ROWS, num_samples - k), *loc.shape))
-                for k in range(0, num_samples, ROWS)
-            ]
-            bounds.append(torch.logsumexp(torch.cat(log_w), dim=0) - math.log(num_samples))
+            noise = torch.randn(num_samples, *loc.shape).split(SAMPLES)
+            log_w = torch.cat([self.weigh(one, loc, scale, some) for some in noise])
+            bounds.append(torch.logsumexp(log_w, dim=0) - math.log(num_samples))
         return float(torch.cat(bounds).mean())
 
     def log_weights(self, x, loc, scale, noise):
@@ -148,6 +136,9 @@ class Torch:
         log_likelihood = torch.einsum("sbd,bd->sb", logits, x) - softplus(logits).sum(-1)
         # log p(z) - log q(z|x); the constants cancel
         return log_likelihood + 0.5 * (noise**2 - z**2).sum(-1) + scale.log().sum(-1)
+
+    def decode(self, rows):
+        protocol.products(torch, rows, self.latents)
 
 
 if __name__ == "__main__":

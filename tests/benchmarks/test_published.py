@@ -236,7 +236,7 @@ class TestRows:
         small = modules["rows_small"]
         scale = small.Small(latents=2, hidden=(4,), epochs=1, seeds=(0,))
         monkeypatch.setattr(small, "AROUND", (0.5,))
-        monkeypatch.setattr(small, "FREE", ())
+        monkeypatch.setattr(small, "FREE", (0.5,))
         rows = (small.three_entropies, small.transition, small.free_bits)
         one = [measure(scale) for measure in rows]
         assert all(math.isfinite(c.ours) for measured in one for c in measured.checks)
