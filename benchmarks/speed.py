@@ -1,6 +1,6 @@
 """How fast, and compared with what? Everything that is measured of speed, in one run.
 
-    python benchmarks/speed.py                       # all of it, over half an hour on two cores
+    python benchmarks/speed.py                       # all of it, some 20 minutes on two cores
     python benchmarks/speed.py --part evaluation     # one question
     python benchmarks/speed.py --quick               # tiny: does it work? writes nothing
 
