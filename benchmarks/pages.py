@@ -83,8 +83,8 @@ def the_targets(records):
         if not check["holds"]
     ]
     if not missed:
-        return f"All {len(found)} targets that were set beforehand are met."
-    text = f"Of {len(found)} targets that were set beforehand {len(found) - len(missed)} are met."
+        return f"All {len(found)} targets are met."
+    text = f"Of {len(found)} targets {len(found) - len(missed)} are met."
     return "\n".join([f"{text} Not met:", "", *(f"- {one}" for one in missed)])
 
 
@@ -102,8 +102,7 @@ def the_gpu(records):
     for part, record in records.items():
         figures = record["figures"].items()
         lines += [table._line(part, name, f"{value:,g}") for name, value in figures]
-    (one, *_) = records.values()
-    return "\n".join([*lines, "", made(one)])
+    return "\n".join([*lines, *(f"\n{part}: {made(one)}" for part, one in records.items())])
 
 
 def the_table(records):

@@ -40,7 +40,7 @@ def main(arguments=None):
             spread = f" ({check['spread']})" if check["spread"] else ""
             shown = f"{number(check['ours'])}{spread}; published {check['published']}"
             print(f"  {mark}{check['quantity']}: {shown}; allowed {allowed(check)}")
-        print(f"  {record['verdict']} {record.get('missing', '')}after {record['seconds']} s")
+        print(f"  {record['verdict']} after {record['seconds']} s {record.get('missing', '')}")
         # Read again: hours may have passed, and another run may have written other rows.
         pages.write("published", pages.read("published") | {row.name: record})
         keras.backend.clear_session()

@@ -70,7 +70,7 @@ class RainforthToy:
 def gradient_slopes(scale):
     """d log SNR / d log K, and the mean of each gradient at one K."""
     plan = {"standard": (scale.few, scale.replicates), "dreg": (scale.many, scale.rising)}
-    plan["stl"] = (scale.few, scale.rising)
+    plan["stl"] = ((scale.shared,), scale.rising)
     runs = []
     for seed in scale.seeds:
         toy, found = RainforthToy(seed), {}
@@ -125,6 +125,6 @@ def _slope_checks(runs, shared):
     published, bounds = "not 1: biased for K > 1", (2.0, math.inf)
     checks.append(over_seeds(quantity, published, ratios, *bounds, because, of=min))
     quantity = f"|E g| difference of DReG and the K-sample bound, K = {shared}, in standard errors"
-    because = "of 20 independent components the length is 1, with a standard deviation 1/sqrt(40)"
+    because = "of 20 independent components the length is 1, sd 1/sqrt(40); four of them"
     published, bounds = "0: the same mean", (0.0, 1 + 4 / math.sqrt(2 * 20))
     return [*checks, over_seeds(quantity, published, off, *bounds, because, of=max)]

@@ -9,12 +9,13 @@ import pathlib
 
 import keras
 import numpy as np
+from peer_environment import CACHE
 from table import Check, Measured, NotRun, beyond_zero, over_seeds
 from tqdm.auto import tqdm
 
 import vae_tf as vt
 
-KEPT = pathlib.Path(__file__).resolve().parents[1] / ".cache" / "trainings"
+KEPT = CACHE / "trainings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,12 +208,14 @@ def iwae_ordering(scale):
     means = {k: float(v.mean()) for k, v in log_p.items()}
     units = {k: float(v.mean()) for k, v in active.items()}
     refused = {k: float(np.mean([one["refused"] for one in runs])) for k, runs in found.items()}
+    shares = ", ".join(f"{share:.1%} at K = {k}" for k, share in refused.items())
     figures = {"data": scale.data, "bound": means, "active": units, "refused": refused}
+    figures["remarks"] = f"k-hat refuses the bound as log p(x) for {shares} of the images."
     return Measured(checks, scale.seeds, figures)
 
 
-# (published, low, high): the spread of honest reproductions of the same cell
-REPRODUCED = {"mnist": ("86.76", 86.28, 87.96), "fashion_mnist": ("235.01", 233.3, 236.7)}
+# (published, low, high)
+REPRODUCED = {"mnist": ("86.76", 86.28, 87.96), "fashion_mnist": ("235.01", 234.17, 235.85)}
 
 
 def iwae_cell(scale):
@@ -221,7 +224,7 @@ def iwae_cell(scale):
     (k,) = scale.samples
     because = "the spread of published reproductions of the cell"
     if scale.data == "fashion_mnist":
-        because = "1.7 nats, as wide as that of the reproductions on MNIST: only one is known here"
+        because = "as wide as the reproductions on MNIST spread, 1.7 nats: only one is known here"
     values = [-one["bound"].mean() for one in found[k]]
     published, *bounds = REPRODUCED.get(scale.data, ("none", -math.inf, math.inf))
     quantity = f"-log p(x), K = {k}, nats, {scale.data}"
@@ -290,7 +293,8 @@ def _gap_parts(vae, x, scale):
 class Fixed:
     """The protocol of Tomczak and Welling on the fixed binarisation of MNIST."""
 
-    published: tuple = ("85.57", 85.07, 86.07, "half a nat: the spread of reproductions elsewhere")
+    published: tuple = ("85.57", 85.07, 86.07, "half a nat, not derived; Pythae is 0.22 off")
+    verified: bool = False  # quoted elsewhere
     pseudo_inputs: int = 500  # none for a standard Normal prior
     stages: tuple = ((2000, 5e-4),)
     warm_up: int = 100  # epochs
@@ -340,6 +344,6 @@ def fixed_binarisation(scale):
         runs.append(evaluated(vae, test, x[:500], scale, name))
     values = [-one.pop("bound").mean() for one in runs]
     published, *allowed = scale.published
-    quantity = "-log p(x) of the test images, nats"
-    checks = [over_seeds(quantity, published, values, *allowed)]
+    quantity = f"{scale.evidence_samples}-sample bound of -log p(x), test images, nats"
+    checks = [over_seeds(quantity, published, values, *allowed, verified=scale.verified)]
     return Measured(checks, scale.seeds, {"runs": runs, "remarks": remarks(runs[0])})

@@ -96,6 +96,7 @@ def _estimate(processes, case, x, rounds):
     found |= {"first call": first, "decodings": decodings, "traced again": traced}
     if case.function == "iwae":
         found["parts"] = fit.ask("parts", x=x, **case.settings)["value"]
+        fit.ask("count")  # what they decoded is no other case's
     return case._asdict() | found
 
 

@@ -1,16 +1,17 @@
 """What does a cold start cost, and how does the cost grow with the examples N and the samples K?
 
-Every point is a fresh process. A cold start is what a reader waits for, from the start of the
+Every point is a process of its own. A cold start is what a reader waits for, from the start of the
 interpreter to the end of the first epoch; the others are calls after a first one, and the peak of
 memory.
 """
 
+import contextlib
 import time
 from functools import partial
 
 import numpy as np
 import table
-from speed_contenders import LABELS, TORCH, Process, at_most, digits, in_turns, ratio
+from speed_contenders import LABELS, TORCH, Process, at_most, digits, in_turns, ratio, seconds
 from table import Check
 
 NAMES = "auto", "keras", "torch"  # who starts cold
@@ -25,14 +26,13 @@ FLAT = 1.1  # peak memory with many samples over that with few, at most
 def measure(python, *, rounds, examples, samples):
     there = (name for name in NAMES if python or name not in TORCH)
     starts = {name: partial(_cold, name, python) for name in there}
-    found = {"rounds": rounds, "cold": in_turns(starts, rounds), "examples": [], "samples": []}
-    for size in examples:
-        found["examples"].append(_point(size, rounds, digits(size), "train", epochs=1))
+    found = {"rounds": rounds, "cold": in_turns(starts, rounds)}
+    epochs = {size: (digits(size), {"epochs": 1}) for size in examples}
     x = digits(50)
-    for size in samples:
-        how = {"x": x, "function": "iwae", "num_samples": size, "seed": 0}
-        found["samples"].append(_point(size, rounds, x, "evaluate", **how))
-    return found
+    how = {"x": x, "function": "iwae", "seed": 0}
+    bounds = {size: (x, how | {"num_samples": size}) for size in samples}
+    found |= {"examples": _points(epochs, rounds, "train")}
+    return found | {"samples": _points(bounds, rounds, "evaluate")}
 
 
 def _cold(name, python):
@@ -44,13 +44,23 @@ def _cold(name, python):
         return round(time.perf_counter() - began, 3)
 
 
-def _point(size, rounds, x, question, /, **details):
-    """The seconds of each round, and the peak of memory in MB."""
-    with Process("fit") as fit:
-        fit.ask("prepare", x=x, batch=128)
-        answers = [fit.ask(question, **details) for _ in range(1 + rounds)]
-    seconds = [round(one["seconds"], 4) for one in answers[1:]]
-    return {"size": size, "seconds": seconds, "peak": answers[-1]["peak"]}
+def _points(asked, rounds, question):
+    """The seconds of each round, and the peak of memory in MB; `asked` is {size: (x, how)}.
+
+    All sizes take turns: a machine that slows down in between slows all of them.
+    """
+    with contextlib.ExitStack() as stack:
+        questions = {}
+        for size, (x, how) in asked.items():
+            fit = stack.enter_context(Process("fit"))
+            fit.ask("prepare", x=x, batch=128)
+            questions[size] = partial(fit.ask, question, **how)
+        answers = in_turns(questions, 1 + rounds)
+    found = seconds({size: of[1:] for size, of in answers.items()})
+    return [
+        {"size": size, "seconds": found[size], "peak": of[-1]["peak"]}
+        for size, of in answers.items()
+    ]
 
 
 def exponent(points):
@@ -76,9 +86,9 @@ def checks(record):
 
 def render(record):
     lines = table._head("", "seconds", "peak memory, MB")
-    for name, seconds in record["cold"].items():
+    for name, times in record["cold"].items():
         what = f"interpreter to the first epoch's end, {LABELS[name]}"
-        lines.append(table._line(what, f"{np.median(seconds):.3f}", ""))
+        lines.append(table._line(what, f"{np.median(times):.3f}", ""))
     epoch = "an epoch of {:,} examples, batch 128"
     bound = "`vt.evidence.iwae` with {:,} samples of 50 images"
     for what, points in ((epoch, record["examples"]), (bound, record["samples"])):

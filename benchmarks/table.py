@@ -53,7 +53,7 @@ class Row:
     """A published result, and the function that measures it."""
 
     name: str
-    profile: str  # "cpu": minutes; "full": hours
+    profile: str  # "cpu", or "full": on full data sets
     paper: str
     protocol: str  # of the paper
     differs: str  # what is done differently here
@@ -72,7 +72,7 @@ def verdict(checks):
 def run(row):
     """Measures a row: a record for the table, plain enough for JSON."""
     start = time.monotonic()
-    record = {name: getattr(row, name) for name in ("profile", "paper", "protocol", "differs")}
+    record = {}
     try:
         measured = row.measure(row.scale)
     except NotRun as missing:
@@ -127,7 +127,8 @@ def beyond_zero(quantity, published, difference, images=False):
     if images:
         variance += difference.mean(axis=0).var(ddof=1) / difference.shape[1]
     error = math.sqrt(variance)
-    because = "reduced: only the sign, beyond 3 standard errors (over images and seeds)"
+    over = " and ".join(["seeds"] * (len(by_seed) > 1) + ["images"] * images)
+    because = f"reduced: only the sign, beyond 3 standard errors (over {over})"
     spread = f"se {error:.2g}"
     return Check(quantity, published, by_seed.mean(), 3 * error, math.inf, because, spread)
 
@@ -146,7 +147,7 @@ def allowed(check):
     if low is not None and low == high:
         return f"exactly {number(low)}"
     if high is None:
-        return f"above {number(low)}"
+        return f"at least {number(low)}"
     return f"{number(low)} to {number(high)}"
 
 

@@ -2,7 +2,7 @@
 
     python speed_fit.py xla|auto|keras
 
-A training of 2,000 steps or more is compiled by XLA, a shorter one runs as TensorFlow's own graph.
+On a CPU a training of 2,000 steps or more is compiled by XLA, unless it convolves.
 The rounds of a benchmark are short, so the program of a long one is asked for: "xla". "auto" is
 what a reader gets who asks for nothing, and "keras" the `fit` of Keras itself on the same model.
 """
@@ -105,7 +105,7 @@ class Fit:
         self.fit = keras.Model.fit if form == "keras" else vt.VAE.fit
 
     def prepare(self, x, batch, model="mlp", latents=50, weights=None, counted=False):
-        # XLA's convolutions take minutes on a CPU: there `fit` decides for itself.
+        # XLA's convolutions take longer on a CPU: there `fit` decides for itself.
         jit_compile = "auto" if model == "conv" else self.jit_compile
         self.model, self.latents, self.batch = model, latents, batch
         self.x, self.counter = inputs(model, x), Count() if counted else None

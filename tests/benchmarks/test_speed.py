@@ -302,9 +302,9 @@ class TestPages:
         the_targets = modules["pages"].the_targets
         found = records(modules)
         number = sum(len(record["checks"]) for record in found.values())
-        assert the_targets(found) == f"All {number} targets that were set beforehand are met."
+        assert the_targets(found) == f"All {number} targets are met."
         told = the_targets(records(modules, slower=1.2))
-        assert told.startswith(f"Of {number} targets that were set beforehand {number - 1} are met")
+        assert told.startswith(f"Of {number} targets {number - 1} are met")
         assert "batch 128, L = 50: 1.26 (target: at most 1.15)" in told
 
 

@@ -76,7 +76,7 @@ def _drawn(x, rows, seed, batch_size):
     """The binary pixels of an epoch, uint8, those that `Batches` draws for its batches.
 
     In the program of the steps XLA would draw them again for every use of a batch, and with it
-    an epoch of MNIST takes half as long again.
+    an epoch of MNIST takes a third as long again.
     """
 
     def draw(i, size):
