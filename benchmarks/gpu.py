@@ -72,8 +72,11 @@ def evaluation(scale):
 def sweep(scale):
     """Values of beta as one program, against as many runs of `fit`, all with their compilation."""
     x, how = digits(min(4_000, scale.examples)), {"epochs": scale.epochs, "batch_size": 100}
-    objectives = [vt.objectives.BetaELBO(beta) for beta in np.linspace(0.25, 4.5, scale.models)]
-    vaes, others = ([make(jit_compile=True, objective=o) for o in objectives] for _ in range(2))
+    betas = np.linspace(0.25, 4.5, scale.models)
+    vaes, others = (
+        [make(jit_compile=True, objective=vt.objectives.BetaELBO(beta)) for beta in betas]
+        for _ in range(2)
+    )
     _, together = timed(lambda: vt.sweep(vaes, x, verbose=0, **how))
     _, apart = timed(lambda: [vae.fit(x, verbose=0, **how) for vae in others])
     found = {f"{scale.models} models, one program, s": together, "one by one, s": apart}

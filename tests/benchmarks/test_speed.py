@@ -388,7 +388,7 @@ class TestRun:
 
 class TestGpu:
     def test_everything_but_the_long_parts_runs_on_a_cpu(self, modules, capsys):
-        assert modules["gpu"].main(["--quick", "--part", "training", "evaluation"]) == 0
+        assert modules["gpu"].main(["--quick", "--part", "training", "evaluation", "sweep"]) == 0
         assert "In little" in capsys.readouterr().out
 
     def test_its_table(self, modules):
