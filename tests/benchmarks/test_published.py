@@ -268,6 +268,8 @@ class TestRows:
         weights = []
         for folder, cuts in (("whole", (4,)), ("killed", (2, 4))):
             for epochs in cuts:
+                if (tmp_path / folder).is_dir():  # killed while it wrote: the one before is used
+                    (tmp_path / folder / "latest.weights.h5").write_bytes(b"half a file")
                 scale = models.Fixed(
                     stages=((epochs, 1e-2),), batch=20, latents=2, hidden=(4,), warm_up=2
                 )
