@@ -134,6 +134,15 @@ class TestTheSameTraining:
                 by_hand.train_on_batch(batches[i])
         assert_same_weights(mine, by_hand)
 
+    def test_one_process_draws_for_data_of_any_shape(self):
+        seed, rng = tf.constant([1, 2]), np.random.default_rng(0)
+        for shape in [(10, 6), (10, 7), (10, 2, 3), (8, 2, 3), (3, 7), (3, 2, 3)]:
+            x, order = rng.random(shape, "float32"), rng.permutation(shape[0]).astype("int32")
+            drawn = engine._drawn(tf.constant(x), tf.constant(order), seed, 4).numpy()
+            for i, batch in enumerate(np.split(order, range(4, len(order), 4))):
+                expected = vt.data.Batches.draw(x[batch], seed, tf.constant(i))
+                np.testing.assert_array_equal(drawn[batch], expected)
+
     @pytest.mark.parametrize("jit", [True, False])
     def test_pixels_drawn_in_a_program_have_their_probabilities(self, jit):
         p = np.repeat(np.float32([0, 0.1, 0.7, 1]), 20_000).reshape(4, -1)

@@ -79,15 +79,18 @@ def _drawn(x, rows, seed, batch_size):
     an epoch of MNIST takes a third as long again.
     """
 
-    def draw(i, size):
-        batch = tf.gather(x, tf.slice(rows, [i * batch_size], [size]))
-        return tf.cast(Batches.draw(batch, seed, i), tf.uint8)
+    def draw(i):
+        batch = tf.gather(x, rows[i * batch_size : (i + 1) * batch_size])
+        return tf.reshape(tf.cast(Batches.draw(batch, seed, i), tf.uint8), [-1])
 
-    steps, left = tf.size(rows) // batch_size, tf.size(rows) % batch_size
-    batch = tf.TensorSpec([None, *x.shape[1:]], tf.uint8)
-    whole = tf.map_fn(lambda i: draw(i, batch_size), tf.range(steps), fn_output_signature=batch)
-    drawn = tf.concat([tf.reshape(whole, [-1, *x.shape[1:]]), draw(steps, left)], axis=0)
-    return tf.gather(drawn, tf.math.invert_permutation(rows))
+    # One program for data of every rank, so the pixels lie in a row; the last batch may be short.
+    steps = -(-tf.size(rows) // batch_size)
+    drawn = tf.TensorArray(tf.uint8, steps, infer_shape=False, element_shape=[None])
+    _, drawn = tf.while_loop(
+        lambda i, _: i < steps, lambda i, drawn: (i + 1, drawn.write(i, draw(i))), (0, drawn)
+    )
+    x = tf.reshape(drawn.concat(), tf.shape(x))
+    return tf.gather(x, tf.math.invert_permutation(rows))
 
 
 def _tensor(x):
