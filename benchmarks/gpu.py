@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pages
+import table
 import tensorflow as tf
 from speed_contenders import digits
 
@@ -108,7 +109,7 @@ def main(arguments=None):
         began = time.monotonic()
         found = {name: float(f"{value:.4g}") for name, value in PARTS[part](scale).items()}
         print(part, *(f"  {name}: {value:,g}" for name, value in found.items()), sep="\n")
-        records[part] = {"figures": found, "scale": scale._asdict(), **pages.stamp(began)}
+        records[part] = {"figures": found, "scale": scale._asdict(), **table.stamp(began)}
         if not quick:
             pages.write("gpu", records)
     return 0

@@ -6,11 +6,9 @@ A page holds `<!-- NAME begins -->` and `<!-- NAME ends -->`; what stands betwee
 by a function of this file. A test compares the committed pages with what is drawn.
 """
 
-import datetime
 import json
 import os
 import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -20,8 +18,6 @@ import speed_training
 import table
 from rows import ROWS
 from table import FOLDER
-
-import vae_tf as vt
 
 ROOT = FOLDER.parent
 PARTS = {
@@ -37,13 +33,6 @@ def read(name):
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
-def stamp(began):
-    """Where and when a record was made, and in how many seconds since `began`."""
-    about = {"machine": table.machine(), "versions": vt.about()}
-    took = round(time.monotonic() - began, 1)
-    return about | {"date": datetime.date.today().isoformat(), "took": took}
-
-
 def made(record):
     """The stamp of a record in words."""
     versions = [record["versions"].replace(" | ", ", ")]
@@ -57,11 +46,11 @@ def made(record):
 
 def the_speed(records):
     """Markdown: the targets, then the tables of each part."""
-    lines = table._head("figure", "obtained", "target", "why", "holds")
+    lines = table.head("figure", "obtained", "target", "why", "holds")
     for check in targets(records):
         holds = "yes" if check["holds"] else "**no**"
         cells = (table.obtained(check["ours"]), check["published"], check["because"], holds)
-        lines.append(table._line(check["quantity"], *cells))
+        lines.append(table.line(check["quantity"], *cells))
     for part, record in records.items():
         lines += ["", f"### Speed: {part}", "", *PARTS[part].render(record), ""]
         if record["missing"]:
@@ -98,10 +87,10 @@ def the_gpu(records):
     """What gpu.py has found, or that it has found nothing yet."""
     if not records:
         return "No figure of a GPU has been measured so far."
-    lines = table._head("on a GPU", "figure", "value")
+    lines = table.head("on a GPU", "figure", "value")
     for part, record in records.items():
         figures = record["figures"].items()
-        lines += [table._line(part, name, f"{value:,g}") for name, value in figures]
+        lines += [table.line(part, name, f"{value:,g}") for name, value in figures]
     return "\n".join([*lines, *(f"\n{part}: {made(one)}" for part, one in records.items())])
 
 

@@ -25,11 +25,8 @@ def main(arguments=None):
     parser.add_argument("--profile", choices=("cpu", "full"), default="cpu")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], metavar="NAME")
     options = parser.parse_args(arguments)
-    chosen = [
-        row
-        for row in ROWS
-        if (row.name in options.rows if options.rows else row.profile == options.profile)
-    ]
+    names = options.rows or [row.name for row in ROWS if row.profile == options.profile]
+    chosen = [row for row in ROWS if row.name in names]
     done = []
     for i, row in enumerate(chosen, start=1):
         print(f"{i} of {len(chosen)}: {row.name}", flush=True)

@@ -22,8 +22,15 @@ FULL = deep.Cells(
     bracketed=100,
     keep=True,
 )
-CUT = dataclasses.replace(FULL, held_out=2000, bracketed=0)  # for the order alone
 LINEAR = small.Small(latents=5, hidden=(), epochs=256, batch=16, rate=1e-3)
+
+
+def cut(k, stages):
+    """K beside one, so many stages, for the order alone."""
+    few = {"samples": (1, k), "stages": deep.BURDA_STAGES[:stages], "held_out": 2000}
+    return dataclasses.replace(FULL, **few, bracketed=0)
+
+
 MEASURES = {  # name of a row: what measures it, and the scale
     "linear-collapse": (linear.linear_collapse, LINEAR),
     "rate-distortion": (linear.rate_distortion, LINEAR),
@@ -36,14 +43,8 @@ MEASURES = {  # name of a row: what measures it, and the scale
     "gradient-slopes": (bounds.gradient_slopes, bounds.Slopes()),
     "iwae-ordering": (deep.iwae_ordering, deep.Cells()),
     "iwae-k1": (deep.iwae_cell, FULL),
-    "iwae-k5": (
-        deep.iwae_ordering,
-        dataclasses.replace(CUT, samples=(1, 5), stages=deep.BURDA_STAGES[:5]),
-    ),
-    "iwae-k50": (
-        deep.iwae_ordering,
-        dataclasses.replace(CUT, samples=(1, 50), stages=deep.BURDA_STAGES[:4]),
-    ),
+    "iwae-k5": (deep.iwae_ordering, cut(5, stages=5)),
+    "iwae-k50": (deep.iwae_ordering, cut(50, stages=4)),
     "iwae-fashion": (deep.iwae_cell, dataclasses.replace(FULL, data="fashion_mnist")),
     "inference-gap": (deep.inference_gap, deep.Gap()),
     "fixed-vampprior": (deep.fixed_binarisation, deep.Fixed()),

@@ -21,16 +21,11 @@ def doubled_kl(environment):
 def _doubled_checks(found):
     double, batch = sum(found["regularizer"]) / found["kl"], found["batch"]
     total = sum(found["add_loss"]) / found["kl"]
-    because = "float32 sums"
+    quantity, because = "{}, loss over mean KL", "float32 sums"
+    one, other = map(quantity.format, ("KLDivergenceRegularizer", "KLDivergenceAddLoss"))
+    bounds = batch * (1 - 1e-4), batch * (1 + 1e-4)
     return [
-        Check(
-            "KLDivergenceRegularizer, loss over mean KL", "2.0000", double, 1.9999, 2.0001, because
-        ),
+        Check(one, "2.0000", double, 1.9999, 2.0001, because),
         Check("losses it registers", "2", len(found["regularizer"]), 2, 2, "a count"),
-        Check(
-            f"KLDivergenceAddLoss, loss over mean KL, batch of {batch}",
-            "4096 for 4096",
-            *(total, batch * (1 - 1e-4), batch * (1 + 1e-4)),
-            because,
-        ),
+        Check(f"{other}, batch of {batch}", "4096 for 4096", total, *bounds, because),
     ]

@@ -58,9 +58,8 @@ class RainforthToy:
         def draw(seed):
             with tf.GradientTape() as tape:
                 tape.watch(groups)
-                one_pass = vt.elbo.forward(
-                    self, self.x[:1], num_samples, seed=seed, gate=objective.gate
-                )
+                how = {"seed": seed, "gate": objective.gate}
+                one_pass = vt.elbo.forward(self, self.x[:1], num_samples, **how)
                 bound = tf.reduce_mean(objective(one_pass))
             return tape.gradient(bound, groups)
 

@@ -48,17 +48,13 @@ def trained(scale):
         weights = vae.encoder.get_weights()[0], *vae.decoder.get_weights()
         return linear_figures(x, beta, q_z, *(w.astype("float64") for w in weights))
 
-    return x, {
-        beta: columns(one, functools.partial(figures, beta=beta)) for beta, one in vaes.items()
-    }
+    return x, {b: columns(some, functools.partial(figures, beta=b)) for b, some in vaes.items()}
 
 
 def linear_figures(x, beta, q_z, encoder, decoder, offset):
     """The loss in closed form, and what is left of each direction of the data."""
-    model, prediction = (
-        vt.linear.LinearGaussian(decoder.T, offset, 1.0),
-        vt.diagnostics.predict_collapse(x, beta),
-    )
+    model = vt.linear.LinearGaussian(decoder.T, offset, 1.0)
+    prediction = vt.diagnostics.predict_collapse(x, beta)
     scale = tf.cast(q_z.stddev(), tf.float64)
     q_z = tfd.Independent(tfd.Normal(tf.cast(q_z.mean(), tf.float64), scale), 1)
     _, reconstruction, rate = (float(np.mean(term)) for term in model.elbo(x, q_z))
@@ -154,7 +150,7 @@ def _least_distortion(x, rate):
 class Ppca:
     """1,000 digits and 200 latents, as in the notebook of Lucas et al.; steps of Adam."""
 
-    images: int = 1000
+    images: int = 1000  # lucas-units takes all of its digits
     latents: int = 200
     steps: int = 4000
     seeds: tuple = (0, 1)

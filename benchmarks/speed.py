@@ -26,7 +26,7 @@ def judged(part, record):
     verdict = table.verdict(checks)
     if record["missing"] and verdict == table.AGREES:
         verdict = table.NOT_RUN
-    return record | {"verdict": verdict, "checks": [table._plain(check) for check in checks]}
+    return record | {"verdict": verdict, "checks": [table.plain(check) for check in checks]}
 
 
 def find_peers(python=None):
@@ -54,9 +54,9 @@ def main(arguments=None):
         print(f"{i} of {len(options.part)}: {part}", flush=True)
         began, module = time.monotonic(), PARTS[part]
         found = module.measure(python, **(module.QUICK if options.quick else module.FULL))
-        record = records[part] = judged(part, found | about) | pages.stamp(began)
+        record = records[part] = judged(part, found | about) | table.stamp(began)
         print(*module.render(record), "", pages.the_targets({part: record}), sep="\n")
-        print(f"{record['verdict']} after {record['took']} s", flush=True)
+        print(f"{record['verdict']} after {record['seconds']} s", flush=True)
         if not options.quick:
             pages.write("speed", records)
     return 0 if options.quick else table.exit_code([records[part] for part in options.part])

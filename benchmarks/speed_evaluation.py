@@ -117,7 +117,7 @@ def checks(record):
             off = ratio(times, "fit", "products")
             yield at_most("`iwae` over the decoder's matrix products", off, OVER_PRODUCTS)
             if best := _best(times):
-                quantity = "PyTorch's best evaluation over `iwae`"
+                quantity = "time of PyTorch's best evaluation over that of `iwae`"
                 yield at_least(quantity, ratio(times, best, "fit"), OVER_IWAE)
                 off = abs(case["estimates"]["fit"] - case["estimates"][best])
                 because = "the same weights, other noise"
@@ -131,7 +131,7 @@ def checks(record):
 
 def render(record):
     head = "", "images", "first call, s", "later calls, s", "products alone, s", "ratio"
-    lines = table._head(*head, "PyTorch's best, s", "decodings, and gradients into z")
+    lines = table.head(*head, "PyTorch's best, s", "decodings, and gradients into z")
     for case in record["cases"]:
         times, best = case["seconds"], _best(case["seconds"])
         later, floor = (f"{np.median(times[name]):.3f}" for name in ("fit", "products"))
@@ -142,10 +142,10 @@ def render(record):
             what.append(f"rounds = {rounds}")
         what = ", ".join([_words(case), f"L = {case['latents']}", *what])
         cells = case["images"], f"{case['first call']:.2f}", later, floor, over, theirs
-        lines.append(table._line(what, *cells, f"{case['decodings']:,}"))
+        lines.append(table.line(what, *cells, f"{case['decodings']:,}"))
     for case in record["cases"]:
         if parts := case.get("parts"):
             lines += ["", f"Parts of {_words(case)}, seconds of each by itself:"]
-            lines += ["", *table._head(*parts)]
-            lines.append(table._line(*(f"{seconds:.3f}" for seconds in parts.values())))
+            lines += ["", *table.head(*parts)]
+            lines.append(table.line(*(f"{seconds:.3f}" for seconds in parts.values())))
     return lines

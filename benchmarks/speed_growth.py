@@ -85,14 +85,14 @@ def checks(record):
 
 
 def render(record):
-    lines = table._head("", "seconds", "peak memory, MB")
+    lines = table.head("", "seconds", "peak memory, MB")
     for name, times in record["cold"].items():
         what = f"interpreter to the first epoch's end, {LABELS[name]}"
-        lines.append(table._line(what, f"{np.median(times):.3f}", ""))
+        lines.append(table.line(what, f"{np.median(times):.3f}", ""))
     epoch = "an epoch of {:,} examples, batch 128"
     bound = "`vt.evidence.iwae` with {:,} samples of 50 images"
     for what, points in ((epoch, record["examples"]), (bound, record["samples"])):
         for point in points:
             cells = f"{np.median(point['seconds']):.3f}", f"{point['peak'] or np.nan:.0f}"
-            lines.append(table._line(what.format(point["size"]), *cells))
+            lines.append(table.line(what.format(point["size"]), *cells))
     return lines

@@ -89,7 +89,7 @@ def checks(record):
             yield at_most(f"`fit` over the bare loop, {where}", off, OVER_BARE[cell["batch"]])
         targets = OVER_FIT.get((cell["model"], cell["batch"], cell["latents"]), {})
         for name in (name for name in targets if name in times):
-            quantity = f"{LABELS[name]} over `fit`, {where}"
+            quantity = f"time of {LABELS[name]} over that of `fit`, {where}"
             yield at_least(quantity, ratio(times, name, "fit"), targets[name])
         low, *_, high = sorted(cell["losses"].values())
         because = "the same model, trained equally long; 2 % over seeds"
@@ -106,11 +106,11 @@ def render(record):
         step = 1000 * np.median(cell["seconds"][name]) / cell["steps"]
         return f"{step:.2f} ({ratio(cell['seconds'], name, 'fit'):.2f})"
 
-    lines = table._head("ms a step (divided by that of `fit`)", *map(words, cells))
+    lines = table.head("ms a step (divided by that of `fit`)", *map(words, cells))
     for name in LABELS:
         times = [milliseconds(cell, name) for cell in cells]
         if any(times):
-            lines.append(table._line(LABELS[name], *times))
+            lines.append(table.line(LABELS[name], *times))
     losses = [cell["losses"].values() for cell in cells]
     ranges = (f"{min(some):.1f} to {max(some):.1f}" for some in losses)
-    return [*lines, table._line("mean losses, nats", *ranges)]
+    return [*lines, table.line("mean losses, nats", *ranges)]

@@ -71,31 +71,32 @@ def verdict(checks):
 
 def run(row):
     """Measures a row: a record for the table, plain enough for JSON."""
-    start = time.monotonic()
-    record = {}
+    began = time.monotonic()
     try:
         measured = row.measure(row.scale)
     except NotRun as missing:
-        record |= {"verdict": NOT_RUN, "missing": str(missing), "checks": [], "seeds": []}
+        record = {"verdict": NOT_RUN, "missing": str(missing), "checks": [], "seeds": []}
     else:
-        record |= {
+        record = {
             "verdict": verdict(measured.checks),
-            "checks": [_plain(check) for check in measured.checks],
+            "checks": [plain(check) for check in measured.checks],
             "seeds": list(measured.seeds),
             "figures": measured.figures,
         }
-    return record | {
-        "seconds": round(time.monotonic() - start, 1),
-        "machine": machine(),
-        "versions": vt.about(),
-        "date": datetime.date.today().isoformat(),
-    }
+    return record | stamp(began)
 
 
-def _plain(check):
+def plain(check):
     bounds = {name: getattr(check, name) for name in ("low", "high")}
     bounds = {name: float(v) if math.isfinite(v) else None for name, v in bounds.items()}
     return {**check._asdict(), **bounds, "ours": float(check.ours), "holds": bool(check.holds)}
+
+
+def stamp(began):
+    """Where and when a record was made, and in how many seconds since `began`."""
+    about = {"machine": machine(), "versions": vt.about()}
+    seconds = round(time.monotonic() - began, 1)
+    return {"seconds": seconds, **about, "date": datetime.date.today().isoformat()}
 
 
 def machine():
@@ -153,26 +154,26 @@ def allowed(check):
 
 def render(rows, records):
     """The table, Markdown: one part for the rows, and one for the figures of each."""
-    lines = _head("row", "profile", "verdict", "seeds", "seconds", "machine")
+    lines = head("row", "profile", "verdict", "seeds", "seconds", "machine")
     for row in rows:
         record = records.get(row.name)
         if record is None:
-            lines.append(_line(f"`{row.name}`", row.profile, "unmeasured so far", "", "", ""))
+            lines.append(line(f"`{row.name}`", row.profile, "unmeasured so far", "", "", ""))
             continue
         seeds = ", ".join(map(str, record["seeds"]))
         cells = (row.profile, record["verdict"], seeds, record["seconds"], record["machine"])
-        lines.append(_line(f"`{row.name}`", *cells))
+        lines.append(line(f"`{row.name}`", *cells))
     for row in rows:
         lines += ["", *_section(row, records.get(row.name))]
     return "\n".join(lines)
 
 
-def _line(*cells):
+def line(*cells):
     return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in cells) + " |"
 
 
-def _head(*cells):
-    return [_line(*cells), "| --- " * len(cells) + "|"]
+def head(*cells):
+    return [line(*cells), "| --- " * len(cells) + "|"]
 
 
 def _holds(check):
@@ -188,10 +189,10 @@ def _section(row, record):
         return [*lines, "Unmeasured so far."]
     if record["verdict"] == NOT_RUN:
         return [*lines, f"Not run. {record['missing']}"]
-    lines += _head("figure", "published", "obtained", "spread", "allowed", "why", "holds")
+    lines += head("figure", "published", "obtained", "spread", "allowed", "why", "holds")
     for check in record["checks"]:
         cells = (check["quantity"], check["published"], number(check["ours"]), check["spread"])
-        lines.append(_line(*cells, allowed(check), check["because"], _holds(check)))
+        lines.append(line(*cells, allowed(check), check["because"], _holds(check)))
     made = f"{record['date']}, {record['versions'].replace(' | ', ', ')}"
     beside = record["figures"].get("remarks")
     return [*lines, *(["", beside] if beside else []), "", f"Verdict: {record['verdict']}. {made}."]

@@ -39,8 +39,9 @@ class VAE(keras.Model):
     itself with Adam(1e-3); call `compile` to choose otherwise.
 
     It is conditional, p(x|c), if a network takes more than one input: encoder [x, c], decoder
-    [z, c]. Then data are tuples, `fit((x, c))`, and everything else takes `condition=c`, with a
-    row for each example. Of several conditions, a network takes the first ones it has inputs for.
+    [z, c]. Then `fit`, `evaluate` and `predict` take tuples, `fit((x, c))`, and everything else
+    takes `condition=c`, with a row for each example. Of several conditions, a network takes the
+    first ones it has inputs for.
 
     Args:
         encoder: maps x, shape [B, *event], to q(z|x): batch [B], event [L].

@@ -101,6 +101,19 @@ class TestIwae:
         assert np.isinf(vt.evidence.iwae(model, x, 1, seed=0).standard_error).all()
 
 
+class Waves:
+    """x = (sin(waves z_1), z_2) + noise: p(z|x) is a row of hills."""
+
+    prior = vt.priors.StandardNormal(2, dtype="float64")()
+
+    def __init__(self, waves, scale):
+        self.waves, self.scale = waves, np.float64(scale)
+
+    def decode(self, z):
+        loc = tf.concat([tf.sin(self.waves * z[..., :1]), z[..., 1:]], axis=-1)
+        return vt.distributions.Independent(tfd.Normal(loc, self.scale), 1)
+
+
 class TestGrid:
     @pytest.mark.parametrize("latents", [1, 2])
     def test_honest_on_100_random_linear_models(self, latents):
@@ -189,24 +202,69 @@ class TestGrid:
 
     @pytest.mark.parametrize("waves, scale, resolved", [(3, 0.3, True), (5, 0.05, False)])
     def test_many_hills_in_the_plane(self, waves, scale, resolved):
-        """x = (sin(waves z_1), z_2) + noise: a row of hills, which the grid resolves or refuses."""
-
-        class Waves:
-            prior = vt.priors.StandardNormal(2, dtype="float64")()
-
-            def decode(self, z):
-                loc = tf.concat([tf.sin(waves * z[..., :1]), z[..., 1:]], axis=-1)
-                return vt.distributions.Independent(tfd.Normal(loc, np.float64(scale)), 1)
-
         u = np.linspace(-12, 12, 600_001)
         x = np.stack([np.linspace(-0.95, 0.95, 20), np.full(20, 0.4)], axis=1)
         prior = scipy.stats.norm.logpdf(u)
         rows = [prior + scipy.stats.norm(np.sin(waves * u), scale).logpdf(v) for v in x[:, 0]]
         truth = scipy.special.logsumexp(rows, axis=1) + np.log(u[1] - u[0])
         truth += scipy.stats.norm(0, np.hypot(1, scale)).logpdf(0.4)
-        grid = vt.evidence.grid(Waves(), x)
+        grid = vt.evidence.grid(Waves(waves, scale), x)
         assert (np.abs(grid.estimate - truth) <= grid.error + 1e-6).all()
         assert (grid.error <= 1e-3).all() == resolved
+
+    def test_hills_along_the_wide_axis_of_a_narrow_prior(self):
+        """A box is coarse on the narrow axis, and yet finer than the last grid on the wide one."""
+        wide, mean = 23.41, np.array([-11.758, -22.124, -16.396])
+        scale = np.array([0.447, 0.614, 0.519])
+
+        class Hills:
+            prior = tfd.MultivariateNormalDiag(np.zeros(2), np.array([wide, 1.0]))
+
+            def decode(self, z):
+                hills = -0.5 * ((z[..., :1] - mean) / scale) ** 2
+                minus = 10 - 2 * tf.reduce_logsumexp(hills, axis=-1, keepdims=True)
+                loc = tf.concat([tf.sqrt(minus), z[..., 1:]], axis=-1)
+                return vt.distributions.Independent(tfd.Normal(loc, np.float64(1.0)), 1)
+
+        x = np.array([[0.0, 0.3]])  # sqrt(minus) standard deviations off in its first dimension
+        density = scale * scipy.stats.norm.pdf(mean, 0, np.hypot(wide, scale))
+        truth = np.log(density.sum()) - 5 + scipy.stats.norm.logpdf(0.3, 0, np.sqrt(2))
+        grid = vt.evidence.grid(Hills(), x)
+        assert abs(grid.estimate[0] - truth) <= grid.error[0] <= 1e-3
+
+    @pytest.mark.parametrize("radius", [0.06, 0.0])
+    def test_support_on_one_node_or_none(self, radius):
+        """p(x|z) = N(x; 0, 1) in a disc, and zero beyond."""
+
+        class Disc:
+            prior = vt.priors.StandardNormal(2, dtype="float64")()
+
+            def decode(self, z):
+                inside = tf.norm(z, axis=-1, keepdims=True) < radius
+                loc = tf.where(inside, tf.zeros_like(z[..., :1]), 1e200)
+                return vt.distributions.Independent(tfd.Normal(loc, np.float64(1.0)), 1)
+
+        with np.errstate(divide="ignore"):
+            truth = np.log1p(-np.exp(-(radius**2) / 2)) - 0.5 * np.log(2 * np.pi)
+        grid = vt.evidence.grid(Disc(), np.zeros((1, 1)))
+        assert grid.estimate[0] == truth or abs(grid.estimate[0] - truth) <= grid.error[0]
+
+    @pytest.mark.parametrize("tolerance", [1e-2, 1e-6])
+    def test_a_finer_grid_leaves_out_what_does_not_count(self, tolerance, monkeypatch):
+        decoded, log_likelihood = [], quadrature._log_likelihood
+
+        def counting(model, x, z):
+            decoded.append(len(z))
+            return log_likelihood(model, x, z)
+
+        monkeypatch.setattr(quadrature, "_log_likelihood", counting)
+        model, x = Waves(3, 0.15), np.array([[0.2, 0.4], [-0.9, 0.1]])
+        some, used = vt.evidence.grid(model, x, tolerance=tolerance), sum(decoded)
+        monkeypatch.setattr(quadrature, "_LEFT_OUT", 0.0)
+        every = vt.evidence.grid(model, x, tolerance=tolerance)
+        assert used < (sum(decoded) - used) / 3
+        np.testing.assert_array_equal(some.nodes, every.nodes)
+        assert (np.abs(some.estimate - every.estimate) <= 1e-3 * tolerance + 1e-12).all()
 
     def test_examples_in_parts_are_the_same_examples(self, trained, binary_digits, monkeypatch):
         x = binary_digits[1][:7]

@@ -5,6 +5,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.ndimage
 import scipy.special
 import tensorflow as tf
 from tqdm.auto import tqdm
@@ -25,6 +26,9 @@ _WIDTH = 9.0  # grids in between reach so many standard deviations of a single p
 _SIDES = (48, 96, 192)  # with so many nodes per axis,
 _ROUNDS = 12  # and so many moves for each.
 _EXAMPLES, _AT_LAST = 256, 64  # at a time: 200 MB for the weights on the largest grid
+# Of a grid over the prior with so many times the nodes per axis of another, or fewer, this part of
+# the tolerance, as judged by that one, is not decoded: hills that it resolves show there.
+_TIMES, _LEFT_OUT = 4, 1e-3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +65,8 @@ def grid(
     every component if it is a mixture. Where they are too coarse, the weights p(x, z_i) are raised
     to a power below one, which widens them until the grid resolves them, and the next grid is laid
     around their mean, along their principal axes. Where the posterior has hills too far apart for
-    that, a finer grid covers the prior.
+    that, a finer grid covers the prior. Of a finer grid over the prior only those nodes are decoded
+    that may count: by the coarser one, the others hold less than a thousandth of `tolerance`.
 
     The error estimate compares the sum with those over every second node of each axis, which use
     twice the spacing and are far worse. To it are added: the share of the integral beyond the box,
@@ -69,8 +74,10 @@ def grid(
     are narrower than one spacing, and rounding. Of a prior that is neither a Normal nor a mixture,
     the box is widened until the grid finds all but 1e-6 of its mass there; what is missing counts
     with the largest likelihood on the grid. What the error cannot know of is a likelihood with a
-    hill that the first grids step over (0.0008 prior standard deviations apart for one latent,
-    0.05 for two), or with one beyond the first grids, whose weights do not rise towards it.
+    hill that the first grid steps over (its nodes are 0.0008 prior standard deviations apart for
+    one latent, 0.2 for two), or with one beyond it, whose weights do not rise towards it. Where a
+    kink, such as the tip of a Laplace density, lies about halfway between nodes, the comparison
+    sees less than the error.
 
     Args:
         model: has `prior` and `decode(z)`.
@@ -143,24 +150,53 @@ def _grid(model, x, first, tolerance, result, rows):
     if len(x) == 0:
         return
 
-    def refine(todo, box, side):
-        return _refine(model, x, todo, box, _lattice(side, latents), tolerance, result, rows)
+    def judge(log_joint, todo, box, side):
+        lattice = _lattice(side, latents)
+        return _refine(log_joint, todo, box, lattice, tolerance, result, rows)
 
+    def over_prior(todo, side, coarse):
+        """log p(x, z) on a grid over the prior, and what `judge` says of it."""
+        lattice, box, share = _lattice(side, latents), shared, _LEFT_OUT * min(tolerance, 1.0)
+        if coarse:
+            coarse, box = coarse.take(todo), shared._replace(outside=np.array([share]))
+        log_joint, largest = _log_joint_on_prior(model, x[todo], box, lattice, coarse, share)
+        result.largest[rows[todo]] = np.maximum(result.largest[rows[todo]], largest)
+        return log_joint, judge(log_joint, todo, box, side)
+
+    coarse = None
     for side in _FIRST_SIDES[latents]:
         # Four times the nodes resolve what had to be widened by a power of 1/16.
         if len(todo) and powers.max() >= 1 / 16:
-            todo, box, powers = refine(todo, shared, side)
+            log_joint, judged = over_prior(todo, side, coarse)
+            coarse = _OnPrior(todo, side, log_joint)
+            todo, box, powers = judged
+    last, hills = _LAST_SIDE[latents], todo[:0]
+    coarse = coarse.take(todo) if last <= _TIMES * coarse.side else None
+    if len(todo) and coarse:  # its last grid is cheap, so no box that is coarser in all directions
+        many = (powers == 1) & _is_coarser(box, first.reach / last)
+        hills, todo, box, powers = todo[many], todo[~many], box.take(~many), powers[~many]
     for side in _SIDES:
         for _ in range(_ROUNDS):
             if len(todo):
-                todo, box, powers = refine(todo, box, side)
+                log_joint = _log_joint_on(model, x[todo], box, _lattice(side, latents))
+                todo, box, powers = judge(log_joint, todo, box, side)
             if len(todo) == 0 or powers.min() == 1:  # all in place: what lacks is resolution
                 break
-    for start in range(0, len(todo), _AT_LAST):  # hills far apart fit no single box
-        refine(todo[start : start + _AT_LAST], shared, _LAST_SIDE[latents])
+    hills = np.union1d(hills, todo)  # so far apart that they fit no single box
+    for some in np.split(hills, range(_AT_LAST, len(hills), _AT_LAST)):
+        if len(some):
+            over_prior(some, last, coarse)
     with np.errstate(over="ignore"):
         result.error[rows] += _unseen_prior(model, x, first, result, rows)
     result.error[rows] += _rounding(model, x, first.centre)
+
+
+def _is_coarser(box, half):
+    """Whether the finest box has no axis along which its nodes are nearer than those of a grid
+    whose half spacings are `half`, [L]: [b].
+    """
+    ratio = np.abs(box.axes) / _SIDES[-1] / half[:, None]  # [b, L, L], a column for each axis
+    return (ratio.max(axis=1) >= 1).all(axis=1)
 
 
 def _unseen_prior(model, x, first, result, rows):
@@ -197,17 +233,19 @@ def _rounding(model, x, centre):
     return 1024 * precise * size + 4 * own * size + terms
 
 
-def _refine(model, x, todo, box, lattice, tolerance, result, rows):
-    """One round for the examples `todo`: keeps what it improves, and returns the examples that
-    need another, the boxes for it, and the powers by which their weights were widened for them,
-    zero where the box does not hold all of the posterior.
+def _refine(log_w, todo, box, lattice, tolerance, result, rows):
+    """One round for the examples `todo`, with log p(x, z) at the nodes, [N, b]: keeps what it
+    improves, and returns the examples that need another, the boxes for it, and the powers by which
+    their weights were widened for them, zero where the box does not hold all of the posterior.
     """
-    log_w = _log_joint_on(model, x[todo], box, lattice, result, rows[todo])  # [N, b]
     unknown = np.isnan(log_w).any(axis=0)  # the model has no number there, and so has the integral
     result.estimate[rows[todo[unknown]]] = result.error[rows[todo[unknown]]] = np.nan
-    todo, log_w = todo[~unknown], log_w[:, ~unknown]
+    never = np.isneginf(log_w).all(axis=0)
+    result.estimate[rows[todo[never]]] = -np.inf
+    known = ~(unknown | never)
+    todo, log_w = todo[known], log_w[:, known]
     if len(box.centre) > 1:
-        box = box.take(~unknown)
+        box = box.take(known)
     if len(todo) == 0:
         return todo, box, np.ones(0)
     log_sum, w = _normalised(log_w)
@@ -258,14 +296,76 @@ def _lattice(side, latents):
     return _Lattice(mesh.reshape(-1, latents), u[1] - u[0], side)
 
 
-def _log_joint_on(model, x, box, lattice, result, rows):
-    """log p(x, z) at the nodes of a box, in chunks: float64, [N, b]."""
-    z = box.place(lattice.u).astype(model.prior.dtype.as_numpy_dtype)  # [N, b, L], or [N, 1, L]
-    if z.shape[1] == 1:  # each node is decoded once, for all examples
-        log_likelihood = _log_likelihood(model, x, z[:, 0])
-        result.largest[rows] = np.maximum(result.largest[rows], log_likelihood.max(axis=0))
-        log_likelihood += _log_prior(model, z[:, 0], x)[:, None]
-        return log_likelihood
+class _OnPrior(NamedTuple):
+    """What a grid over all of the prior found."""
+
+    todo: np.ndarray  # the numbers of its examples, ascending, [b]
+    side: int
+    log_joint: np.ndarray  # [N, b]
+
+    def take(self, todo):
+        columns = np.searchsorted(self.todo, todo)
+        return _OnPrior(todo, self.side, self.log_joint[:, columns])
+
+
+def _log_joint_on_prior(model, x, box, lattice, coarse, share):
+    """log p(x, z) [N, b] and the largest log p(x|z), [b].
+
+    A node is decoded once for all examples, and where there is a coarser grid, only if it may
+    count for one of them. Elsewhere it has the value of the coarse node at or below it.
+    """
+    z = box.place(lattice.u)[:, 0].astype(model.prior.dtype.as_numpy_dtype)  # [N, L]
+    if coarse is None:
+        some, log_joint = np.ones(len(z), bool), np.empty((len(z), len(x)))
+    else:
+        some, log_joint = _between(coarse, lattice, share)
+    log_likelihood = _log_likelihood(model, x, z[some])
+    log_joint[some] = log_likelihood + _log_prior(model, z[some], x)[:, None]
+    return log_joint, log_likelihood.max(axis=0)
+
+
+def _between(coarse, lattice, share):
+    """Which nodes may count that a coarser grid lacks, [N], and its values at all nodes, [N, b].
+
+    For each example, those that do not count hold at most this share of the integral.
+    """
+    latents, times = lattice.u.shape[1], lattice.side // coarse.side
+    shape = [coarse.side] * latents
+    counts, values = np.zeros(shape, bool), coarse.log_joint.reshape([*shape, -1])
+    for one in np.moveaxis(values, -1, 0):
+        counts |= ~_negligible(one, share)
+    known = np.zeros([lattice.side] * latents, bool)
+    known[(slice(None, None, times),) * latents] = True
+    for axis in range(latents):
+        counts, values = counts.repeat(times, axis), values.repeat(times, axis)
+    return (counts & ~known).ravel(), values.reshape(len(lattice.u), -1)
+
+
+def _negligible(log_w, share):
+    """Nodes around which there is no more than this share of the weights, in all: [side] * L.
+
+    A function rises between nodes by an eighth of its second differences. Here it may rise by the
+    whole of the largest ones that are near, over the largest values that are near.
+    """
+    curved = np.zeros(log_w.shape)
+    with np.errstate(invalid="ignore"):  # where a weight is zero, nothing is known
+        for axis in range(log_w.ndim):
+            ends = [(int(axis == k), int(axis == k)) for k in range(log_w.ndim)]
+            curved += np.pad(np.abs(np.diff(log_w, n=2, axis=axis)), ends, mode="edge")
+        curved = np.nan_to_num(curved, nan=np.inf)
+        most = scipy.ndimage.maximum_filter(log_w, 3, mode="nearest")
+        most += scipy.ndimage.maximum_filter(curved, 5, mode="nearest")
+        shares = np.nan_to_num(most - scipy.special.logsumexp(log_w), nan=np.inf)
+    order = np.argsort(shares, axis=None)
+    few = order[np.cumsum(np.exp(np.minimum(shares.ravel()[order], 0))) <= share]
+    negligible = np.zeros(log_w.size, bool)
+    negligible[few] = True
+    return negligible.reshape(log_w.shape)
+
+
+def _log_joint_on(model, x, box, lattice):
+    """log p(x, z) at the nodes of the boxes, in chunks: float64, [N, b]."""
+    z = box.place(lattice.u).astype(model.prior.dtype.as_numpy_dtype)  # [N, b, L]
     log_joint = np.empty(z.shape[:2])
     for part, samples, values in chunks.over_z(_log_joint, model, x, z):
         log_joint[samples, part] = values
@@ -338,7 +438,8 @@ def _share_unresolved(log_w, w, lattice):
     sharp = np.zeros(cube.shape, bool)
     for axis in range(latents):
         inside = [slice(None)] * axis + [slice(1, -1)]
-        sharp[tuple(inside)] |= np.diff(cube, n=2, axis=axis) < -1
+        with np.errstate(invalid="ignore"):  # where weights are zero, nothing is sharp
+            sharp[tuple(inside)] |= np.diff(cube, n=2, axis=axis) < -1
     return np.einsum("nb,nb->b", w, sharp.reshape(w.shape))
 
 
@@ -358,10 +459,10 @@ def _next_box(log_w, w, box, lattice):
     for _ in range(60):
         m, covariance = _moments(widened, lattice.u)
         variance, directions = np.linalg.eigh(covariance)
-        ok = _is_resolved(variance, lattice)
-        mean[todo[ok]] = m[ok]
-        axes[todo[ok]] = directions[ok] * np.sqrt(variance[ok])[:, None, :]
-        todo = todo[~ok]
+        mean[todo] = m
+        # A single node stays one, whatever the power: its hill is about as wide as a spacing.
+        axes[todo] = directions * np.sqrt(np.maximum(variance, lattice.spacing**2))[:, None, :]
+        todo = todo[~_is_resolved(variance, lattice)]
         if len(todo) == 0:
             break
         power[todo] /= 2
